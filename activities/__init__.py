@@ -1,0 +1,1 @@
+"""The verbs of a release: functions over ports, no technology."""

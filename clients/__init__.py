@@ -1,0 +1,1 @@
+"""The rampway command, the typed client and the programs it starts."""

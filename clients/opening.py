@@ -1,0 +1,142 @@
+"""Opens the parts that a command needs, and tells in one sentence which of them does not answer."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from clients.exits import Exit, Failure
+from clients.settings import adopt_stack, home
+
+if TYPE_CHECKING:
+    from temporalio.client import Client
+
+    from clients.client import Releases
+    from rampway.ports import EvidenceSource, Registry, Traffic
+    from workers.settings import Settings
+
+HTTP_SECONDS = 2.0
+MEMORY = frozenset({None, "", ":memory:"})
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class DataPlane:
+    """The gateway, and the counts of gateway and judge."""
+
+    traffic: "Traffic"
+    evidence: "EvidenceSource"
+
+
+def run(work: Coroutine[Any, Any, Answer]) -> Answer:
+    """Run a command's work; what the outside world refuses becomes a sentence and exit code 1."""
+    from rampway.ports import AlreadyRecorded, NotFound, Tampered, Unreachable
+    from rampway.release.splits import Refused
+
+    try:
+        return asyncio.run(work)
+    except (AlreadyRecorded, NotFound, Refused, Unreachable) as failed:
+        raise Failure(str(failed)) from failed
+    except Tampered as changed:
+        raise Failure(f"TAMPERED: {changed} Next: rampway verify --all") from changed
+
+
+def settings() -> "Settings":
+    """The settings of the local stack, or of the environment. Raises Failure (usage)."""
+    from workers.settings import SettingsError
+
+    try:
+        return adopt_stack()
+    except SettingsError as wrong:
+        raise Failure(str(wrong), Exit.USAGE) from wrong
+
+
+@asynccontextmanager
+async def open_registry(*, create: bool = False) -> AsyncGenerator["Registry"]:
+    """The record. Raises Failure when there is none yet, unless it may be made, or none that opens."""
+    from rampway.adapters.registry_sql import NewerSchema, SqlRegistry
+    from rampway.ports import Unreachable
+
+    url = settings().registry_url
+    file = registry_file(url)
+    if file is not None and not file.exists():
+        if not create:
+            raise Failure(
+                f"Nothing is recorded here: {file} does not exist. "
+                "Next: rampway demo, or name the place with --home or RAMPWAY_REGISTRY_URL"
+            )
+        file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        registry = await asyncio.to_thread(SqlRegistry.open, url)
+    except (NewerSchema, Unreachable) as closed:
+        raise Failure(str(closed)) from closed
+    try:
+        yield registry
+    finally:
+        await registry.close()
+
+
+def registry_exists() -> bool:
+    """Whether there is a record to read: a file, or a database server that the settings name."""
+    file = registry_file(settings().registry_url)
+    return file is None or file.exists()
+
+
+def registry_file(url: str) -> Path | None:
+    """The file of a SQLite registry; None for a database server or memory."""
+    from sqlalchemy import make_url
+
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite" or parsed.database in MEMORY:
+        return None
+    return Path(str(parsed.database))
+
+
+@asynccontextmanager
+async def open_data_plane() -> AsyncGenerator[DataPlane]:
+    """Gateway and judge; nothing is asked of them yet."""
+    import httpx
+
+    from rampway.adapters.evidence_gateway import GatewayEvidence
+    from rampway.adapters.traffic_gateway import GatewayTraffic
+
+    found = settings()
+    token = found.gateway_token
+    headers = {"authorization": f"Bearer {token.get_secret_value()}"} if token else {}
+    async with (
+        httpx.AsyncClient(
+            base_url=found.gateway_url, timeout=HTTP_SECONDS, headers=headers
+        ) as gateway,
+        httpx.AsyncClient(base_url=found.judge_url, timeout=HTTP_SECONDS) as judge,
+    ):
+        yield DataPlane(GatewayTraffic(gateway), GatewayEvidence(gateway, judge))
+
+
+async def connect_temporal() -> "Client":
+    """Temporal's client. Raises Failure, which also says what open splits do meanwhile."""
+    from workers.connection import TemporalUnreachable, connect
+
+    settings()  # a local stack's address, where the environment names none
+    try:
+        return await connect()
+    except TemporalUnreachable as silent:
+        raise Failure(str(silent)) from silent
+    except RuntimeError as wrong:
+        raise Failure(
+            f"Temporal's configuration cannot be used: {wrong}. Next: mend it, or set TEMPORAL_ADDRESS"
+        ) from wrong
+
+
+async def open_releases() -> "Releases":
+    """The releases of the namespace. Raises Failure when Temporal does not answer."""
+    from clients.client import Releases
+
+    return Releases(await connect_temporal(), settings().task_queue)
+
+
+def reports_directory() -> Path:
+    """Where reports of this machine are written."""
+    return home() / "reports"

@@ -1,0 +1,169 @@
+"""Evidence from the counts of the gateway and of the judge, merged per slice."""
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+import httpx
+from pydantic import BaseModel, JsonValue, ValidationError
+
+from rampway.gates.evidence import BaselineCounts, Evidence
+from rampway.gates.plans import SettlePlan, ShadowPlan, StagePlan, StepPlan
+from rampway.ports import Unreachable
+
+JUDGE_STREAM = "judge"
+M = TypeVar("M", bound=BaseModel)
+
+
+class _FastArm(BaseModel):
+    units: JsonValue = None
+    error: JsonValue = None
+
+
+class _FullArm(BaseModel):
+    units: JsonValue = None
+    late: JsonValue = None
+    refusal: JsonValue = None
+    latency: dict[int, int] = {}
+
+
+class _FastRow(BaseModel):
+    i: int
+    baseline: _FastArm
+    candidate: _FastArm
+
+
+class _FullRow(BaseModel):
+    i: int
+    baseline: _FullArm
+    candidate: _FullArm
+
+
+class _Fast(BaseModel):
+    sealed: int
+    rows: list[_FastRow]
+
+
+class _Full(BaseModel):
+    sealed: int
+    rows: list[_FullRow]
+
+
+class _Slices(BaseModel):
+    slice_seconds: float
+    fast: _Fast
+    full: _Full
+
+
+class _Judged(BaseModel):
+    slice_seconds: float | None  # None before the first slice
+    grader: str
+    sealed: int
+    rows: list[dict[str, JsonValue]]
+
+
+class GatewayEvidence:
+    """The evidence port over the gateway's admin API and the judge's counts, both by HTTP."""
+
+    def __init__(self, gateway: httpx.AsyncClient, judge: httpx.AsyncClient) -> None:
+        self._gateway = gateway
+        self._judge = judge
+
+    async def stage(self, *, target: str, epoch: int, segment: int, plan: StagePlan) -> Evidence:
+        where = {"epoch": epoch, "segment": segment}
+        if isinstance(plan, ShadowPlan):
+            return await self._shadow(target, where, plan)
+        return await self._rates(target, where, plan)
+
+    async def baseline(self, *, target: str, last_units: int) -> BaselineCounts:
+        answer = await _get(self._gateway, f"/v1/targets/{target}/baseline", {"last": last_units})
+        return _read(BaselineCounts, answer)
+
+    async def _shadow(self, target: str, where: dict[str, int], plan: ShadowPlan) -> Evidence:
+        answer = await _get(self._judge, "/v1/counts", {"target": target, **where})
+        judged = _read(_Judged, answer)
+        return Evidence(
+            target=target,
+            epoch=where["epoch"],
+            segment=where["segment"],
+            slice_seconds=judged.slice_seconds or plan.slice_seconds,
+            sealed={JUDGE_STREAM: judged.sealed},
+            rows={
+                JUDGE_STREAM: [
+                    [row.get("i"), row.get("pairs"), row.get("lost")] for row in judged.rows
+                ]
+            },
+            sources={"grader": judged.grader},
+        )
+
+    async def _rates(
+        self, target: str, where: dict[str, int], plan: StepPlan | SettlePlan
+    ) -> Evidence:
+        answer = await _get(self._gateway, f"/v1/targets/{target}/slices", where)
+        slices = _read(_Slices, answer)
+        sealed: dict[str, int] = {}
+        rows: dict[str, list[JsonValue]] = {}
+        for gate in plan.gates:
+            if gate.stream == "error":
+                sealed[gate.stream] = slices.fast.sealed
+                rows[gate.stream] = [_fast_row(row) for row in slices.fast.rows]
+            else:
+                sealed[gate.stream] = slices.full.sealed
+                rows[gate.stream] = [
+                    _full_row(row, gate.stream, gate.threshold_bucket) for row in slices.full.rows
+                ]
+        return Evidence(
+            target=target,
+            epoch=where["epoch"],
+            segment=where["segment"],
+            slice_seconds=slices.slice_seconds,
+            sealed=sealed,
+            rows=rows,
+        )
+
+
+def _fast_row(row: _FastRow) -> JsonValue:
+    new, old = row.candidate, row.baseline
+    return [row.i, new.units, new.error, old.units, old.error]
+
+
+def _full_row(row: _FullRow, stream: str, threshold_bucket: int | None) -> JsonValue:
+    new, old = row.candidate, row.baseline
+    return [
+        row.i,
+        new.units,
+        _bad(new, stream, threshold_bucket),
+        old.units,
+        _bad(old, stream, threshold_bucket),
+    ]
+
+
+def _bad(arm: _FullArm, stream: str, threshold_bucket: int | None) -> JsonValue:
+    """Bad units of one arm; None, which the gates refuse, for what was not measured."""
+    if stream == "late":
+        return arm.late
+    if stream == "refusal":
+        return arm.refusal
+    if threshold_bucket is None:
+        return None
+    return sum(count for bucket, count in arm.latency.items() if bucket > threshold_bucket)
+
+
+async def _get(
+    http: httpx.AsyncClient, path: str, params: Mapping[str, str | int]
+) -> httpx.Response:
+    try:
+        answer = await http.get(path, params=dict(params))
+    except httpx.HTTPError as failed:
+        raise Unreachable(
+            f"{http.base_url} does not answer ({type(failed).__name__}). Next: rampway doctor"
+        ) from failed
+    if not answer.is_success:
+        raise Unreachable(f"{answer.url} answered {answer.status_code}: {answer.text[:200]}")
+    return answer
+
+
+def _read(model: type[M], answer: httpx.Response) -> M:
+    try:
+        return model.model_validate_json(answer.content)
+    except ValidationError as wrong:
+        raise Unreachable(f"{answer.url} answered something else: {wrong}") from wrong

@@ -1,0 +1,1 @@
+"""Gates: evidence in, verdict out; nothing here knows a clock, dice or a network."""

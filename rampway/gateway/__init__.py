@@ -1,0 +1,1 @@
+"""The data plane: sticky router, proxy, shadow copier, traffic log and counters; stands alone."""

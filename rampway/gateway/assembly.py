@@ -1,0 +1,231 @@
+"""One gateway's parts, put together: load, keep time, listen; and taken apart in the reverse order."""
+
+import asyncio
+import fcntl
+import gc
+import logging
+import os
+import time
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+import orjson
+import structlog
+from aiohttp import web
+
+from rampway.gateway.admin import Admin
+from rampway.gateway.authority import Authority
+from rampway.gateway.clockwork import keep_doing
+from rampway.gateway.counts import Counts
+from rampway.gateway.durable import replace_file
+from rampway.gateway.lossy import LossyWriter
+from rampway.gateway.metrics import Meters
+from rampway.gateway.monitoring import Monitoring
+from rampway.gateway.proxy import Proxy
+from rampway.gateway.routing import Router
+from rampway.gateway.settings import BadSettings, Settings
+from rampway.gateway.state import StateFile, boot_id
+from rampway.gateway.terms import Clock, Instant, NotStored
+from rampway.gateway.trafficlog import TrafficFiles
+from rampway.gateway.truth import Truth
+from rampway.gateway.upstreams import Upstreams
+
+ADDRESS_FILE: Final = "gateway.json"
+_HEADER_BYTES_MAX: Final = 16 * 1024
+_BACKLOG: Final = 1_024
+_log = structlog.get_logger("rampway.gateway")
+
+
+class SystemClock:
+    """The machine's own clocks."""
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def now(self) -> Instant:
+        return Instant(time.monotonic(), time.time())
+
+
+@asynccontextmanager
+async def gateway(settings: Settings) -> AsyncGenerator[dict[str, str | int]]:
+    """A gateway that serves while the context lasts; gives what it wrote to `gateway.json`.
+
+    Raises BadSettings where its directory or a port is not to be had.
+    """
+    clock, meters = SystemClock(), Meters()
+    async with AsyncExitStack() as parts:
+        directory = _directory(settings.state_dir)
+        parts.callback(os.close, _only_one(directory))
+        upstreams = await parts.enter_async_context(Upstreams(settings))
+        writer = LossyWriter()
+        parts.callback(writer.close)
+        files = TrafficFiles(directory, settings.capture, writer)
+        counts = Counts(directory, clock=clock, units_remembered=settings.limits.units_remembered)
+        parts.callback(counts.close)
+        router = Router(
+            clock=clock, counts=counts, meters=meters, files=files, shadow=settings.shadow
+        )
+        authority = _authority(parts, settings, clock=clock, router=router)
+        proxy = Proxy(
+            settings, router=router, upstreams=upstreams.by_name, meters=meters, clock=clock
+        )
+        parts.push_async_callback(proxy.close)
+        monitoring = Monitoring(
+            authority=authority,
+            counts=counts,
+            router=router,
+            files=files,
+            meters=meters,
+            proxy=proxy,
+        )
+        admin = Admin(
+            authority=authority,
+            counts=counts,
+            metrics=monitoring.page,
+            not_ready=monitoring.not_ready,
+            token=settings.admin_token,
+        )
+        writer.start()
+        _keep_time(parts, authority=authority, counts=counts, router=router, clock=clock)
+        address: dict[str, str | int] = {
+            "admin_host": settings.admin_host,
+            "admin_port": await _listen_admin(parts, settings, admin),
+            "data_host": settings.data_host,
+            "data_port": await _listen_data(parts, settings, proxy),
+            "pid": os.getpid(),
+        }
+        replace_file(directory / ADDRESS_FILE, orjson.dumps(address))
+        _warn(settings, authority)
+        # What exists now lives as long as the process: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+        yield address
+
+
+def _authority(
+    parts: AsyncExitStack, settings: Settings, *, clock: Clock, router: Router
+) -> Authority:
+    """The authority, loaded: leases that have passed are down before anybody can connect."""
+    boot = boot_id()
+    authority = Authority(
+        state=StateFile(settings.state_dir, boot_id=boot),
+        truth=Truth(settings.state_dir),
+        clock=clock,
+        upstreams=frozenset(settings.upstreams),
+        boot_id=boot,
+        changed=router.change,
+    )
+    parts.callback(authority.close)
+    router.lapse = authority.lapse
+    authority.load()
+    return authority
+
+
+def _keep_time(
+    parts: AsyncExitStack, *, authority: Authority, counts: Counts, router: Router, clock: Clock
+) -> None:
+    """Three tasks, so that a disk that hangs under one does not hold up the others."""
+
+    async def expire() -> None:
+        authority.lapse_due()
+        await authority.record()
+
+    async def mark() -> None:
+        router.mark_due()
+
+    for work in (
+        keep_doing(expire, next_due=authority.next_expiry, clock=clock),
+        keep_doing(counts.seal_due, next_due=counts.next_seal, clock=clock),
+        keep_doing(mark, next_due=router.next_mark, clock=clock),
+    ):
+        parts.push_async_callback(_end, asyncio.create_task(work))
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError, NotStored):
+        await task
+
+
+async def _listen_admin(parts: AsyncExitStack, settings: Settings, admin: Admin) -> int:
+    runner = web.AppRunner(admin.application(), access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    parts.push_async_callback(runner.cleanup)
+    return await _bind(web.TCPSite(runner, settings.admin_host, settings.admin_port))
+
+
+async def _listen_data(parts: AsyncExitStack, settings: Settings, proxy: Proxy) -> int:
+    server = web.Server(
+        proxy.handle,
+        handler_cancellation=True,
+        access_log=None,
+        # Unpacked, a body would not match the Content-Encoding that is passed on with it.
+        auto_decompress=False,
+        keepalive_timeout=settings.timeouts.client_keep_alive,
+        max_line_size=_HEADER_BYTES_MAX,
+        max_field_size=_HEADER_BYTES_MAX,
+        logger=_silent(),
+    )
+    runner = web.ServerRunner(server, shutdown_timeout=0.1)
+    await runner.setup()
+    parts.push_async_callback(runner.cleanup)
+    site = web.TCPSite(runner, settings.data_host, settings.data_port, backlog=_BACKLOG)
+    port = await _bind(site)
+
+    async def drain() -> None:
+        """Stop accepting; kept connections are served once more, until nothing is in flight."""
+        await site.stop()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(settings.timeouts.drain):
+                await proxy.drained()
+
+    parts.push_async_callback(drain)
+    return port
+
+
+async def _bind(site: web.TCPSite) -> int:
+    try:
+        await site.start()
+    except OSError as taken:
+        raise BadSettings(f"{site.name} cannot be listened on: {taken.strerror}.") from taken
+    return site.port
+
+
+def _directory(path: Path) -> Path:
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as failed:
+        raise BadSettings(f"state_dir {path} cannot be made: {failed.strerror}.") from failed
+    return path
+
+
+def _only_one(directory: Path) -> int:
+    """Hold the directory: two gateways with one state would both be its authority."""
+    descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as held:
+        os.close(descriptor)
+        raise BadSettings(f"state_dir {directory} is in use by another gateway.") from held
+    return descriptor
+
+
+def _silent() -> logging.Logger:
+    """A logger for nobody: aiohttp logs each malformed request with its trace: anybody could fill the log."""
+    logger = logging.getLogger("rampway.gateway.malformed")
+    logger.propagate = False
+    logger.addHandler(logging.NullHandler())
+    return logger
+
+
+def _warn(settings: Settings, authority: Authority) -> None:
+    if settings.admin_token is None and settings.admin_host not in {
+        "127.0.0.1",
+        "::1",
+        "localhost",
+    }:
+        _log.warning("admin.open", host=settings.admin_host, next="set RAMPWAY_GATEWAY_TOKEN")
+    if authority.unreadable:
+        _log.error("state.unreadable", why=authority.unreadable, next="register the targets again")

@@ -1,0 +1,83 @@
+"""Which header fields pass a proxy, and what a target's artifact sets (RFC 9110 7.6.1)."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import orjson
+from multidict import CIMultiDict, CIMultiDictProxy
+from pydantic import JsonValue
+
+REQUEST_ID: Final = "x-request-id"
+SHADOW: Final = "x-rampway-shadow"
+_HOP_BY_HOP: Final = frozenset(
+    {
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+# Rebuilt for the next hop: the host by the upstream's URL, the length by the body that is sent.
+_REBUILT: Final = frozenset({"host", "content-length", "expect"})
+_DROPPED_FROM_REQUEST: Final = _HOP_BY_HOP | _REBUILT
+
+
+def passed_on(headers: CIMultiDictProxy[str]) -> CIMultiDict[str]:
+    """A request's end-to-end fields, duplicates and order kept; none of ours from outside."""
+    dropped = _DROPPED_FROM_REQUEST
+    if "connection" in headers:
+        dropped |= _named_by_connection(headers)
+    kept: CIMultiDict[str] = CIMultiDict()
+    for name, value in headers.items():
+        low = name.lower()
+        if low not in dropped and not low.startswith("x-rampway-"):
+            kept.add(name, value)
+    return kept
+
+
+def passed_back(headers: CIMultiDictProxy[str]) -> CIMultiDict[str]:
+    """An answer's end-to-end fields, duplicates and order kept."""
+    dropped = _HOP_BY_HOP
+    if "connection" in headers:
+        dropped |= _named_by_connection(headers)
+    kept: CIMultiDict[str] = CIMultiDict()
+    for name, value in headers.items():
+        if name.lower() not in dropped:
+            kept.add(name, value)
+    return kept
+
+
+def trace_id_of(headers: Mapping[str, str]) -> str | None:
+    """The trace id of a W3C `traceparent` (version-traceid-parentid-flags), if it is one."""
+    told = headers.get("traceparent")
+    if told is None:
+        return None
+    parts = told.split("-")
+    if len(parts) < 4 or len(parts[1]) != 32 or not _is_hex(parts[1]) or not parts[1].strip("0"):  # noqa: PLR2004 - the fields and digits of the W3C format
+        return None
+    return parts[1]
+
+
+def with_fields(body: bytes, fields: Mapping[str, JsonValue]) -> bytes:
+    """The body with `fields` set at the top of its JSON object; anything else is left as it came."""
+    if not fields or body.lstrip()[:1] != b"{":
+        return body
+    try:
+        told: JsonValue = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return body
+    return orjson.dumps({**told, **fields}) if isinstance(told, dict) else body
+
+
+def _named_by_connection(headers: CIMultiDictProxy[str]) -> frozenset[str]:
+    named = ",".join(headers.getall("connection", []))
+    return frozenset(token.strip().lower() for token in named.split(","))
+
+
+def _is_hex(text: str) -> bool:
+    return all(digit in "0123456789abcdef" for digit in text)

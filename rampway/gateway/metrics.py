@@ -1,0 +1,121 @@
+"""Totals since the process started, in the Prometheus text format 0.0.4; verdicts never read them."""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+BOUNDS_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+Sample = tuple[Mapping[str, str], float]
+
+
+class ArmMeter:
+    """What one arm of one target did."""
+
+    __slots__ = ("aborted", "buckets", "errors", "refusals", "requests", "seconds")
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.aborted = 0
+        self.refusals = 0
+        self.errors: dict[str, int] = {}
+        self.buckets = [0] * (len(BOUNDS_SECONDS) + 1)
+        self.seconds = 0.0
+
+    def note(self, took_seconds: float) -> None:
+        self.requests += 1
+        self.seconds += took_seconds
+        self.buckets[bisect_left(BOUNDS_SECONDS, took_seconds)] += 1
+
+    def note_error(self, kind: str) -> None:
+        self.errors[kind] = self.errors.get(kind, 0) + 1
+
+
+class Meters:
+    """The meters of all arms, and of requests that never reached one."""
+
+    def __init__(self) -> None:
+        self.arms: dict[tuple[str, str], ArmMeter] = {}
+        self.rejected: dict[str, int] = {}
+        self.in_flight = 0
+
+    def of(self, target: str, arm: str) -> ArmMeter:
+        meter = self.arms.get((target, arm))
+        if meter is None:
+            meter = self.arms[target, arm] = ArmMeter()
+        return meter
+
+    def reject(self, reason: str) -> None:
+        self.rejected[reason] = self.rejected.get(reason, 0) + 1
+
+
+class Page:
+    """Metric families, written one after the other."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+
+    def family(self, name: str, kind: str, told: str, samples: Iterable[Sample]) -> None:
+        """One family; `name` without the prefix. Nothing is written where there is no sample."""
+        full = f"rampway_gateway_{name}"
+        lines = [f"{full}{_labels(labels)} {value:.17g}" for labels, value in samples]
+        if lines:
+            self._lines += [f"# HELP {full} {told}", f"# TYPE {full} {kind}", *lines]
+
+    def arms(self, meters: Meters) -> None:
+        """The families that are told per target and arm."""
+        arms = [({"target": t, "arm": a}, meter) for (t, a), meter in sorted(meters.arms.items())]
+        self.family(
+            "requests_total",
+            "counter",
+            "Requests that ended, copies not among them.",
+            [(labels, meter.requests) for labels, meter in arms],
+        )
+        self.family(
+            "errors_total",
+            "counter",
+            "Failed requests by kind.",
+            [
+                ({**labels, "kind": kind}, count)
+                for labels, meter in arms
+                for kind, count in sorted(meter.errors.items())
+            ],
+        )
+        self.family(
+            "refusals_total",
+            "counter",
+            "Answers in which the model refused.",
+            [(labels, meter.refusals) for labels, meter in arms],
+        )
+        self.family(
+            "aborted_total",
+            "counter",
+            "Requests whose caller left before the answer was complete.",
+            [(labels, meter.aborted) for labels, meter in arms],
+        )
+        for labels, meter in arms:
+            self._histogram(labels, meter)
+
+    def text(self) -> str:
+        return "\n".join([*self._lines, ""])
+
+    def _histogram(self, labels: Mapping[str, str], meter: ArmMeter) -> None:
+        name = "rampway_gateway_request_seconds"
+        if f"# TYPE {name} histogram" not in self._lines:
+            self._lines += [
+                f"# HELP {name} From the request's start to the end of its answer.",
+                f"# TYPE {name} histogram",
+            ]
+        below = 0
+        for bound, count in zip((*BOUNDS_SECONDS, "+Inf"), meter.buckets, strict=True):
+            below += count
+            self._lines.append(f"{name}_bucket{_labels({**labels, 'le': str(bound)})} {below}")
+        self._lines.append(f"{name}_sum{_labels(labels)} {meter.seconds:.17g}")
+        self._lines.append(f"{name}_count{_labels(labels)} {meter.requests}")
+
+
+def _labels(labels: Mapping[str, str]) -> str:
+    """Label names and values are ours or validated names: nothing in them needs escaping."""
+    if not labels:
+        return ""
+    return "{" + ",".join(f'{name}="{value}"' for name, value in labels.items()) + "}"

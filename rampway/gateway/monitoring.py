@@ -1,0 +1,139 @@
+"""What the process tells of itself: the metrics page, and whether it is ready."""
+
+from collections.abc import Iterator
+
+from rampway.gateway.authority import Authority
+from rampway.gateway.counts import Counts
+from rampway.gateway.metrics import Meters, Page, Sample
+from rampway.gateway.proxy import Proxy
+from rampway.gateway.routing import Router
+from rampway.gateway.trafficlog import TrafficFiles
+
+
+class Monitoring:
+    """Gathers from every part; changes nothing."""
+
+    def __init__(
+        self,
+        *,
+        authority: Authority,
+        counts: Counts,
+        router: Router,
+        files: TrafficFiles,
+        meters: Meters,
+        proxy: Proxy,
+    ) -> None:
+        self._authority = authority
+        self._counts = counts
+        self._router = router
+        self._files = files
+        self._meters = meters
+        self._proxy = proxy
+
+    def not_ready(self) -> str | None:
+        """Why no traffic should be sent here; None where it may."""
+        if self._authority.unreadable and not self._authority.targets():
+            return f"{self._authority.unreadable} No target is known: register them again."
+        if self._proxy.is_draining:
+            return "The gateway is stopping."
+        return None
+
+    def page(self) -> str:
+        page = Page()
+        page.arms(self._meters)
+        page.family(
+            "own_answers_total",
+            "counter",
+            "Requests that the gateway answered itself, by reason.",
+            [({"reason": why}, count) for why, count in sorted(self._meters.rejected.items())],
+        )
+        page.family("in_flight", "gauge", "Requests now.", [({}, self._meters.in_flight)])
+        self._splits(page)
+        self._shadow(page)
+        page.family(
+            "lines_dropped_total",
+            "counter",
+            "Lines that were not written, by file and reason.",
+            self._dropped(),
+        )
+        targets = sorted(self._counts.targets.items())
+        page.family(
+            "slice_rows_lost_total",
+            "counter",
+            "Sealed slices that the disk did not take.",
+            [({"target": target}, counts.rows_lost) for target, counts in targets],
+        )
+        page.family(
+            "units_forgotten_total",
+            "counter",
+            "Units that would be counted again if they came again.",
+            [({"target": target}, counts.forgotten) for target, counts in targets],
+        )
+        return page.text()
+
+    def _splits(self, page: Page) -> None:
+        seen = [self._authority.observe(target) for target in self._authority.targets()]
+        for name, told in (
+            ("share_bp", "Share of the candidate, in basis points."),
+            ("shadow_bp", "Rate of copies, in basis points."),
+            ("epoch", "Epoch of the last claim."),
+            ("lease_seconds", "What is left of the lease."),
+        ):
+            samples = [({"target": one.target}, getattr(one, name)) for one in seen]
+            told_samples = [sample for sample in samples if sample[1] is not None]
+            page.family(name, "gauge", told, told_samples)
+        authority = self._authority
+        page.family(
+            "writes_total", "counter", "Accepted traffic writes.", [({}, authority.accepted_total)]
+        )
+        page.family(
+            "refused_writes_total",
+            "counter",
+            "Refused traffic writes by code.",
+            [({"code": code}, count) for code, count in sorted(authority.refused_total.items())],
+        )
+        page.family(
+            "leases_expired_total",
+            "counter",
+            "Leases that ran out.",
+            [({}, authority.leases_expired_total)],
+        )
+
+    def _shadow(self, page: Page) -> None:
+        copied = sorted(self._router.copied_total.items())
+        page.family(
+            "shadow_sampled_total",
+            "counter",
+            "Requests sampled for the shadow.",
+            [({"target": target}, tally.sampled) for target, tally in copied],
+        )
+        page.family(
+            "shadow_missing_total",
+            "counter",
+            "Sampled requests without a pair of answers, by reason.",
+            [
+                ({"target": target, "reason": reason}, count)
+                for target, tally in copied
+                for reason, count in sorted(tally.missing.items())
+            ],
+        )
+        page.family(
+            "shadow_breaker_open",
+            "gauge",
+            "1 while copies are held back because the candidate does not answer.",
+            [
+                ({"target": target}, int(copier.breaker.is_open()))
+                for target, (epoch, copier) in sorted(self._proxy.copiers.items())
+                if epoch == self._shadowing_epoch(target)
+            ],
+        )
+
+    def _shadowing_epoch(self, target: str) -> int | None:
+        """The epoch in which copies are made now; None where none are."""
+        seen = self._authority.observe(target)
+        return seen.epoch if seen.shadow_bp else None
+
+    def _dropped(self) -> Iterator[Sample]:
+        for file in self._files.all():
+            yield {"file": file.path.name, "reason": "queue"}, file.dropped_full_total
+            yield {"file": file.path.name, "reason": "disk"}, file.dropped_disk_total

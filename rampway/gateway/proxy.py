@@ -1,0 +1,352 @@
+"""The data listener: `/{target}/{rest}` goes to the arm's upstream as `/{rest}`, its answer streamed back.
+
+Bodies of requests are read whole (a copy may need them); answers are never buffered. A request whose
+bytes were sent is not sent again, and never to the other arm: that would count one arm for the other.
+"""
+
+import asyncio
+import io
+import socket
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import aiohttp
+import structlog
+from aiohttp import web
+from multidict import CIMultiDict
+
+from rampway.gateway import pairing
+from rampway.gateway.answers import (
+    SERVER,
+    Kept,
+    Rejected,
+    failure,
+    is_json,
+    kind_of_status,
+    own_answer,
+)
+from rampway.gateway.counting import OTHER_KIND, Outcome
+from rampway.gateway.headers import REQUEST_ID, passed_back, passed_on, trace_id_of, with_fields
+from rampway.gateway.metrics import Meters
+from rampway.gateway.refusals import HEADER as REFUSED
+from rampway.gateway.refusals import says_refused
+from rampway.gateway.requestids import RequestIds
+from rampway.gateway.routing import Passage, Router
+from rampway.gateway.settings import Settings
+from rampway.gateway.shadowing import Copier, Copy
+from rampway.gateway.spool import Half
+from rampway.gateway.terms import Clock
+from rampway.gateway.upstreams import Departure, Upstream
+
+_SENT_AT_ONCE_BYTES: Final = 1024 * 1024  # larger bodies go to the socket in pieces
+_log = structlog.get_logger("rampway.gateway")
+
+
+@dataclass(slots=True)
+class Call:
+    """One request on its way: what goes on, where it passes, and how it ends."""
+
+    request: web.BaseRequest
+    passage: Passage
+    request_id: str
+    rest: str
+    headers: CIMultiDict[str]
+    body: bytes
+    outcome: Outcome
+
+
+class Proxy:
+    """Handles every request of the data listener."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        router: Router,
+        upstreams: Mapping[str, Upstream],
+        meters: Meters,
+        clock: Clock,
+    ) -> None:
+        self._settings = settings
+        self._router = router
+        self._upstreams = upstreams
+        self._meters = meters
+        self._clock = clock
+        self._timeout = aiohttp.ClientTimeout(total=None, connect=settings.timeouts.connect)
+        self._ids = RequestIds()
+        self._draining = False
+        self._idle = asyncio.Event()
+        self.copiers: dict[str, tuple[int, Copier]] = {}  # per target, with its epoch
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        self._meters.in_flight += 1
+        try:
+            response = await self._served(request)
+        except Rejected as no:
+            self._meters.reject(no.code)
+            response = own_answer(no)
+        except Exception:
+            _log.exception("request.failed", path=request.raw_path)
+            raise
+        finally:
+            self._meters.in_flight -= 1
+            if self._meters.in_flight == 0:
+                self._idle.set()
+        if self._draining:
+            response.force_close()
+        return response
+
+    async def drained(self) -> None:
+        """Close each connection with its next answer; wait until nothing is in flight."""
+        self._draining = True
+        self._idle.clear()
+        if self._meters.in_flight:
+            await self._idle.wait()
+
+    @property
+    def is_draining(self) -> bool:
+        return self._draining
+
+    async def close(self) -> None:
+        for _, copier in self.copiers.values():
+            await copier.close()
+
+    async def _served(self, request: web.BaseRequest) -> web.StreamResponse:
+        target, rest = _split_path(request.raw_path)
+        if not self._router.knows(target):
+            raise _unknown(target)
+        body = await self._body_of(request)
+        told = request.headers
+        request_id = told.get(REQUEST_ID) or self._ids.draw()
+        unit = told.get(self._settings.unit_header) or request_id
+        readable_id = _readable(request_id)
+        passage = self._router.admit(
+            target,
+            unit.encode("utf-8", "surrogateescape"),
+            readable_id,
+            trace_id_of(told) or readable_id,
+        )
+        if passage is None:
+            raise _unknown(target)
+        call = Call(request, passage, request_id, rest, passed_on(told), body, Outcome())
+        try:
+            return await self._pass(call)
+        except asyncio.CancelledError:
+            call.outcome.aborted = call.outcome.kind is None and not call.outcome.answered
+            raise
+        finally:
+            self._router.finish(passage, call.outcome)
+
+    async def _body_of(self, request: web.BaseRequest) -> bytes:
+        limit = self._settings.limits.request_body_bytes
+        if (request.content_length or 0) > limit:
+            raise _too_large(limit)
+        if request.headers.get("Expect", "").lower() == "100-continue":
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            request.writer.output_size = 0  # the final answer counts its own bytes
+        content = request.content
+        read = bytearray()
+        try:
+            if content.is_eof():
+                read += content.read_nowait()
+            else:
+                async with asyncio.timeout(self._settings.timeouts.request_body):
+                    while len(read) <= limit and (chunk := await content.readany()):
+                        read += chunk
+        except TimeoutError as slow:
+            raise Rejected(408, "body_timeout", "The body did not come in time.") from slow
+        except web.RequestPayloadError as broken:
+            raise Rejected(400, "bad_body", "The body is not framed as HTTP says.") from broken
+        if len(read) > limit:
+            raise _too_large(limit)
+        return bytes(read)
+
+    async def _pass(self, call: Call) -> web.StreamResponse:
+        upstream = self._upstreams.get(call.passage.served.serve.upstream)
+        if upstream is None:
+            call.outcome.kind, call.outcome.status = OTHER_KIND, 502
+            raise Rejected(502, "upstream_missing", "The target's upstream is not configured.")
+        answer = await self._ask(upstream, call)
+        try:
+            return await self._relay(call, answer)
+        finally:
+            # Closes the connection unless the answer was read to its end: an upstream whose
+            # caller has left stops at once, for tokens cost money.
+            answer.close()
+
+    async def _ask(self, upstream: Upstream, call: Call) -> aiohttp.ClientResponse:
+        """Send the request; answers when the upstream's header has come. Raises Rejected."""
+        serve = call.passage.served.serve
+        seconds = call.passage.route.timeout_seconds
+        body = with_fields(call.body, serve.fields)
+        departure = self._copied_when_gone(call, len(body)) if call.passage.pair else None
+        session = upstream.noted if departure else upstream.plain
+        try:
+            async with asyncio.timeout(seconds):
+                return await session.request(
+                    call.request.method,
+                    upstream.url(call.rest),
+                    headers=upstream.dress(call.headers, serve, call.request_id),
+                    data=io.BytesIO(body) if len(body) > _SENT_AT_ONCE_BYTES else body or None,
+                    allow_redirects=False,
+                    timeout=self._timeout,
+                    trace_request_ctx=departure,
+                )
+        except (aiohttp.ClientError, OSError) as failed:
+            call.outcome.kind, told = failure(failed)
+            call.outcome.status = told.status
+            raise told from failed
+
+    async def _relay(self, call: Call, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+        """Pass the answer back chunk by chunk; in one piece only where all of it has come already."""
+        outcome, content = call.outcome, answer.content
+        outcome.status, outcome.kind = answer.status, kind_of_status(answer.status)
+        headers = passed_back(answer.headers)
+        headers.setdefault("Server", SERVER)
+        kept = Kept(self._kept_bytes(call, answer))
+        reason = answer.reason or ""
+        if content.is_eof() and content.exception() is None:
+            body = content.read_nowait()
+            kept.add(body)
+            self._answered(call, answer, kept)
+            return web.Response(status=answer.status, reason=reason, headers=headers, body=body)
+        response = web.StreamResponse(status=answer.status, reason=reason, headers=headers)
+        if self._draining:
+            response.force_close()
+        self._end_if_silent(answer)
+        try:
+            await response.prepare(call.request)
+            while chunk := await _next_chunk(answer):
+                kept.add(chunk)
+                outcome.size_bytes = kept.size_bytes
+                await response.write(chunk)
+        except ConnectionError:  # the caller has left
+            outcome.aborted = outcome.kind is None
+            return response
+        except _BrokenOff:
+            outcome.kind = "mid_stream"
+            _break_off(call.request)
+            return response
+        self._answered(call, answer, kept)
+        return response
+
+    def _answered(self, call: Call, answer: aiohttp.ClientResponse, kept: Kept) -> None:
+        """The whole answer has come: is it a refusal, and what of it makes a pair?"""
+        outcome, passage = call.outcome, call.passage
+        outcome.answered = True
+        outcome.size_bytes = kept.size_bytes
+        if answer.headers.get(REFUSED) == "1":
+            outcome.refused = True
+        elif is_json(answer):
+            body = kept.whole(self._settings.limits.examined_answer_bytes)
+            outcome.refused = body is not None and says_refused(body)
+        if passage.pair is not None and passage.route.pairing is not None:
+            body = kept.whole(self._settings.shadow.body_bytes)
+            if body is None:
+                passage.route.pairing.miss(passage.pair, pairing.TOO_LARGE)
+                return
+            latency_ms = (self._clock.monotonic() - passage.began) * 1_000
+            encoding = answer.headers.get("Content-Encoding", "").lower()
+            half = Half(answer.status, latency_ms, body, encoding)
+            passage.route.pairing.take_baseline(passage.pair, half)
+
+    def _kept_bytes(self, call: Call, answer: aiohttp.ClientResponse) -> int:
+        examined = self._settings.limits.examined_answer_bytes if is_json(answer) else 0
+        pair = call.passage.pair
+        paired = self._settings.shadow.body_bytes if pair and not pair.settled else 0
+        return max(examined, paired)
+
+    def _copied_when_gone(self, call: Call, sent_bytes: int) -> Departure | None:
+        """Arrange for a sampled request's copy, made when the caller's own request was written."""
+        passage, route = call.passage, call.passage.route
+        pair, candidate, pairs = passage.pair, route.candidate, route.pairing
+        if pair is None or pairs is None or candidate is None or pair.settled:
+            return None
+        upstream = self._upstreams.get(candidate.serve.upstream)
+        if upstream is None or len(call.body) > self._settings.shadow.body_bytes:
+            pairs.miss(pair, pairing.TOO_LARGE if upstream else pairing.CANDIDATE_FAILED)
+            return None
+        pairs.take_request(pair, call.body)
+        copy = Copy(
+            passage=passage,
+            pair=pair,
+            pairing=pairs,
+            candidate=candidate,
+            upstream=upstream,
+            method=call.request.method,
+            rest=call.rest,
+            headers=call.headers,
+            body=call.body,
+        )
+        return Departure(sent_bytes, partial(self._copier(passage).offer, copy))
+
+    def _copier(self, passage: Passage) -> Copier:
+        target, epoch = passage.route.target, passage.route.epoch
+        known = self.copiers.get(target)
+        if known is None or known[0] != epoch:
+            copier = Copier(self._settings.shadow, router=self._router, clock=self._clock)
+            known = self.copiers[target] = (epoch, copier)
+        return known[1]
+
+    def _end_if_silent(self, answer: aiohttp.ClientResponse) -> None:
+        """From the header on, the time between two chunks is what is bounded."""
+        connection = answer.connection
+        if connection is not None and connection.protocol is not None:
+            connection.protocol.read_timeout = self._settings.timeouts.between_chunks
+            connection.protocol.start_timeout()
+
+
+class _BrokenOff(Exception):
+    """The upstream died, or fell silent, in the middle of its answer."""
+
+
+async def _next_chunk(answer: aiohttp.ClientResponse) -> bytes:
+    """What has come next; empty at the end. Raises _BrokenOff where the upstream failed."""
+    try:
+        return await answer.content.readany()
+    except (aiohttp.ClientError, OSError) as failed:
+        raise _BrokenOff from failed
+
+
+def _split_path(raw: str) -> tuple[str, str]:
+    """Target and the raw rest, beginning with a slash: `/t/v1/x?q` gives `t` and `/v1/x?q`."""
+    if not raw.startswith("/"):
+        raise Rejected(400, "bad_path", "The request's target is not a path: /{target}/{rest}.")
+    target, slash, rest = raw[1:].partition("/")
+    if not slash:  # `/t` or `/t?q`
+        target, mark, query = target.partition("?")
+        return target, f"/{mark}{query}"
+    return target, f"/{rest}"
+
+
+def _break_off(request: web.BaseRequest) -> None:
+    """End the caller's connection so that he cannot take what he has for a whole answer."""
+    transport = request.transport
+    if transport is None:
+        return
+    if request.version >= aiohttp.HttpVersion11:
+        transport.close()  # the last chunk, or the rest of the declared length, never comes
+        return
+    # To an HTTP/1.0 caller the end of the connection is the end of the answer: only a reset is not.
+    transport.get_extra_info("socket").setsockopt(
+        socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+    )
+    transport.abort()
+
+
+def _readable(text: str) -> str:
+    """Header bytes that are no UTF-8 are replaced: logs and spool are UTF-8."""
+    if text.isascii():
+        return text
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _unknown(target: str) -> Rejected:
+    return Rejected(404, "unknown", f"No target {_readable(target)!r} is registered here.")
+
+
+def _too_large(limit_bytes: int) -> Rejected:
+    return Rejected(413, "body_too_large", f"A request's body may have {limit_bytes} bytes.")

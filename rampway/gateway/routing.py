@@ -1,0 +1,256 @@
+"""Each request's way through: which arm serves it, where it is counted, and how it ended; no HTTP here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rampway.gateway.assignment import Split, assign
+from rampway.gateway.pairing import BASELINE_FAILED, CLIENT, Pairing, TargetTally
+from rampway.gateway.terms import Arm, Clock, Ending, Served
+from rampway.gateway.trafficlog import Entry, TrafficFiles
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rampway.gateway.counting import ArmCell, Outcome, SegmentCounter
+    from rampway.gateway.counts import Counts
+    from rampway.gateway.metrics import ArmMeter, Meters
+    from rampway.gateway.pairing import Pair
+    from rampway.gateway.settings import ShadowSettings
+    from rampway.gateway.splits import TargetSplit
+
+FOREVER = float("inf")
+
+
+class Route:
+    """What is in force on one target, laid out for one look per request. Replaced, never changed."""
+
+    __slots__ = (
+        "baseline",
+        "candidate",
+        "counter",
+        "epoch",
+        "lease_until",
+        "meters",
+        "pairing",
+        "release",
+        "segment",
+        "share_bp",
+        "split",
+        "target",
+        "timeout_seconds",
+    )
+
+    def __init__(
+        self,
+        split: TargetSplit,
+        *,
+        counter: SegmentCounter,
+        meters: Meters,
+        pairing: Pairing | None,
+    ) -> None:
+        claim = split.claim
+        open_claim = None if claim is None or claim.ended is Ending.ROLLED_BACK else claim
+        self.target = split.target
+        self.epoch = split.epoch
+        self.segment = split.segment.number
+        self.release = claim.release if claim else None
+        self.baseline = open_claim.baseline if open_claim else split.baseline
+        self.candidate: Served | None = open_claim.candidate if open_claim else None
+        self.share_bp = open_claim.share_bp if open_claim else 0
+        until = open_claim.lease_until if open_claim else None
+        self.lease_until = FOREVER if until is None else until
+        self.timeout_seconds = split.segment.timing.timeout_seconds
+        self.counter = counter
+        self.pairing = pairing
+        self.meters: dict[Arm, ArmMeter] = {arm: meters.of(split.target, arm) for arm in Arm}
+        self.split: Split | None = None
+        if claim is not None:
+            self.split = Split(
+                salt=bytes.fromhex(claim.salt),
+                release=claim.release,
+                share_bp=claim.share_bp,
+                shadow_bp=claim.shadow_bp,
+            )
+
+
+class Passage:
+    """One request that was given an arm. It is finished exactly once."""
+
+    __slots__ = (
+        "arm",
+        "began",
+        "cell",
+        "pair",
+        "request_id",
+        "route",
+        "served",
+        "trace_id",
+        "unit",
+        "wall",
+    )
+
+    def __init__(
+        self, route: Route, arm: Arm, served: Served, unit: bytes, request_id: str, trace_id: str
+    ) -> None:
+        self.route = route
+        self.arm = arm
+        self.served = served
+        self.unit = unit
+        self.request_id = request_id
+        self.trace_id = trace_id
+        self.began = 0.0
+        self.wall = 0.0
+        self.cell: ArmCell | None = None
+        self.pair: Pair | None = None
+
+
+class Router:
+    """Gives each request its arm and counts its end; the lease is looked at for every request."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        counts: Counts,
+        meters: Meters,
+        files: TrafficFiles,
+        shadow: ShadowSettings,
+    ) -> None:
+        self._clock = clock
+        self._counts = counts
+        self._meters = meters
+        self._files = files
+        self._shadow = shadow
+        self._routes: dict[str, Route] = {}
+        self._pairings: dict[str, list[Pairing]] = {}  # per target, until all slices are marked
+        self.copied_total: dict[str, TargetTally] = {}
+        self.lapse: Callable[[str], None] = _never_lapses
+
+    def change(self, split: TargetSplit) -> None:
+        """Route by this split from this moment on."""
+        counter = self._counts.segment_for(split)
+        self._routes[split.target] = Route(
+            split,
+            counter=counter,
+            meters=self._meters,
+            pairing=self._pairing_for(split, counter),
+        )
+
+    def knows(self, target: str) -> bool:
+        return target in self._routes
+
+    def admit(self, target: str, unit: bytes, request_id: str, trace_id: str) -> Passage | None:
+        """Give the request its arm; None for a target that is not registered."""
+        route = self._routes.get(target)
+        if route is None:
+            return None
+        now = self._clock.now()
+        if now.monotonic >= route.lease_until:
+            self.lapse(target)
+            route = self._routes[target]
+        arm, served = Arm.BASELINE, route.baseline
+        if route.share_bp and route.split and route.candidate:
+            arm = assign(unit, route.split)
+            served = route.candidate if arm is Arm.CANDIDATE else route.baseline
+        passage = Passage(route, arm, served, unit, request_id, trace_id)
+        passage.began, passage.wall = now
+        passage.cell = route.counter.start(arm, hash(unit), now.monotonic)
+        if route.pairing and route.split and route.split.copies(unit):
+            told = unit.decode(errors="replace")
+            passage.pair = route.pairing.open(told, trace_id, now.monotonic)
+        return passage
+
+    def finish(self, passage: Passage, outcome: Outcome) -> float:
+        """Count how it ended; answers how many seconds it took."""
+        took = self._clock.monotonic() - passage.began
+        route = passage.route
+        if passage.cell is not None:
+            passage.cell.finish(took, outcome, route.counter.timing)
+        meter = route.meters[passage.arm]
+        meter.note(took)
+        if outcome.kind is not None:
+            meter.note_error(outcome.kind)
+        elif outcome.aborted:
+            meter.aborted += 1
+        elif outcome.refused:
+            meter.refusals += 1
+        if passage.pair is not None and route.pairing is not None:
+            if outcome.aborted:
+                route.pairing.miss(passage.pair, CLIENT)
+            elif not outcome.answered:
+                route.pairing.miss(passage.pair, BASELINE_FAILED)
+        self._files.log(_entry(passage, outcome, took))
+        return took
+
+    def note_copy(self, passage: Passage, outcome: Outcome, took_seconds: float) -> None:
+        """A copy's line in the traffic log."""
+        self._files.log(_entry(passage, outcome, took_seconds, shadow=Arm.CANDIDATE))
+
+    def is_shadowing(self, pairing: Pairing) -> bool:
+        """Are copies of this segment still wanted?"""
+        route = self._routes.get(pairing.target)
+        if route is None or route.pairing is not pairing:
+            return False
+        return self._clock.monotonic() < route.lease_until
+
+    def next_mark(self) -> float | None:
+        due = (one.next_mark() for all_of in self._pairings.values() for one in all_of)
+        return min(due, default=None)
+
+    def mark_due(self) -> None:
+        """Mark the slices of all shadowing segments that are over and settled."""
+        now = self._clock.monotonic()
+        for target, pairings in self._pairings.items():
+            for pairing in pairings:
+                pairing.mark_due(now)
+            self._pairings[target] = [pairing for pairing in pairings if not pairing.is_marked]
+
+    def _pairing_for(self, split: TargetSplit, counter: SegmentCounter) -> Pairing | None:
+        claim = split.claim
+        if claim is None or claim.shadow_bp == 0 or claim.share_bp > 0:
+            return None
+        mine = self._pairings.setdefault(split.target, [])
+        if mine and mine[-1].counter is counter:
+            return mine[-1]
+        mine.append(
+            Pairing(
+                target=split.target,
+                release=claim.release,
+                counter=counter,
+                began_at=split.segment.began_at,
+                timeout_seconds=min(self._shadow.timeout, split.segment.timing.timeout_seconds),
+                pairs_max=self._shadow.open_pairs,
+                bytes_max=self._shadow.pair_bytes,
+                spool=self._files.spool(split.target),
+                total=self.copied_total.setdefault(split.target, TargetTally()),
+            )
+        )
+        return mine[-1]
+
+
+def _entry(
+    passage: Passage, outcome: Outcome, took_seconds: float, shadow: Arm | None = None
+) -> Entry:
+    route = passage.route
+    return Entry(
+        ts=passage.wall,
+        request_id=passage.request_id,
+        trace_id=passage.trace_id,
+        target=route.target,
+        release=route.release,
+        epoch=route.epoch,
+        segment=route.segment,
+        arm=shadow or passage.arm,
+        shadow=shadow is not None,
+        status=outcome.status,
+        latency_ms=took_seconds * 1_000,
+        size_bytes=outcome.size_bytes,
+        error="aborted" if outcome.aborted else outcome.kind,
+        unit=passage.unit,
+        split=route.split,
+    )
+
+
+def _never_lapses(target: str) -> None:
+    raise RuntimeError(f"the lease of {target} ran out before anybody was told to take it down")

@@ -1,0 +1,147 @@
+"""The gateway's settings: one TOML file, named by RAMPWAY_GATEWAY_CONFIG; the only reader of environment."""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic.networks import HttpUrl
+
+from rampway.gateway.terms import Headers
+
+CONFIG_VARIABLE: Final = "RAMPWAY_GATEWAY_CONFIG"
+TOKEN_VARIABLE: Final = "RAMPWAY_GATEWAY_TOKEN"  # noqa: S105 - the variable's name, not a token
+MIB: Final = 1024 * 1024
+KIB: Final = 1024
+Port = Annotated[int, Field(ge=0, le=65_535)]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Count = Annotated[int, Field(ge=1, le=10_000_000)]
+Bytes = Annotated[int, Field(ge=1, le=64 * 1024 * MIB)]
+
+
+class BadSettings(Exception):
+    """The settings cannot be used; the message says which line of whose making is wrong."""
+
+
+class Part(BaseModel):
+    """A table of the file: every key known, every value in its range."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class UpstreamSettings(Part):
+    """Where an artifact is served. A path in `url` is a prefix; `headers` hold its credentials."""
+
+    url: str
+    headers: Headers = {}
+
+    @field_validator("url")
+    @classmethod
+    def _is_http(cls, url: str) -> str:
+        parsed = HttpUrl(url)
+        if parsed.query or parsed.fragment or parsed.username or parsed.password:
+            raise ValueError("an upstream's url has no query, no fragment and no credentials")
+        return url.rstrip("/")
+
+
+class TimeoutSettings(Part):
+    """In seconds. The time to the first byte is the target's own `timeout_seconds`."""
+
+    connect: Seconds = 1.0
+    between_chunks: Seconds = 60.0
+    request_body: Seconds = 60.0
+    client_keep_alive: Seconds = 75.0
+    upstream_keep_alive: Seconds = 15.0  # shorter than the upstream's own
+    drain: Seconds = 30.0
+
+
+class LimitSettings(Part):
+    """Bounds of one process."""
+
+    request_body_bytes: Bytes = 8 * MIB
+    examined_answer_bytes: Bytes = 256 * KIB  # JSON answers up to this are searched for a refusal
+    upstream_connections: Count = 1_024  # per upstream
+    units_remembered: Count = 131_072  # per segment, so that a unit counts once
+
+
+class ShadowSettings(Part):
+    """Bounds of the copies, per target."""
+
+    queued_copies: Count = 256
+    queued_bytes: Bytes = 16 * MIB
+    connections: Count = 64
+    timeout: Seconds = 5.0  # the target's `timeout_seconds` where that is shorter
+    breaker_failures: Count = 20
+    breaker_open: Seconds = 5.0
+    open_pairs: Count = 4_096
+    pair_bytes: Bytes = 16 * MIB
+    body_bytes: Bytes = 256 * KIB
+
+
+class CaptureSettings(Part):
+    """What is written down of the traffic. Without bodies the judge has nothing to score."""
+
+    bodies: bool = True
+    traffic_log: bool = True
+    traffic_log_lines: Count = 100_000  # waiting to be written
+    traffic_log_bytes: Bytes = 256 * MIB  # then the file is renamed to .1
+    spool_bytes: Bytes = 256 * MIB  # same
+    spool_pending_bytes: Bytes = 32 * MIB
+
+
+class Settings(Part):
+    """All settings of one gateway."""
+
+    state_dir: Path
+    upstreams: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")], UpstreamSettings]
+    data_host: str = "127.0.0.1"
+    data_port: Port = 8080
+    admin_host: str = "127.0.0.1"
+    admin_port: Port = 8081
+    unit_header: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,64}$")] = "x-request-id"
+    timeouts: TimeoutSettings = TimeoutSettings()
+    limits: LimitSettings = LimitSettings()
+    shadow: ShadowSettings = ShadowSettings()
+    capture: CaptureSettings = CaptureSettings()
+    admin_token: str | None = Field(default=None, min_length=16, repr=False)
+
+
+def from_environment() -> Settings:
+    """Read the file that RAMPWAY_GATEWAY_CONFIG names, and the token. Raises BadSettings."""
+    named = os.environ.get(CONFIG_VARIABLE)
+    if not named:
+        raise BadSettings(f"{CONFIG_VARIABLE} must name the gateway's TOML file.")
+    return read(Path(named), admin_token=os.environ.get(TOKEN_VARIABLE) or None)
+
+
+def read(path: Path, *, admin_token: str | None = None) -> Settings:
+    """The settings in a TOML file. Raises BadSettings, naming the file, the key and the rule."""
+    try:
+        told = tomllib.loads(path.read_text())
+    except OSError as missing:
+        raise BadSettings(f"{path} cannot be read: {missing.strerror}.") from missing
+    except tomllib.TOMLDecodeError as wrong:
+        raise BadSettings(f"{path} is not TOML: {wrong}.") from wrong
+    if "admin_token" in told:
+        raise BadSettings(
+            f"{path}: the admin token comes from {TOKEN_VARIABLE}, never from a file."
+        )
+    try:
+        return Settings.model_validate({**told, "admin_token": admin_token})
+    except ValidationError as wrong:
+        raise BadSettings(f"{path}: {_sentences(wrong)}") from wrong
+
+
+def _sentences(wrong: ValidationError) -> str:
+    known = ", ".join(Settings.model_fields)
+    told: list[str] = []
+    for error in wrong.errors():
+        key = ".".join(str(part) for part in error["loc"])
+        if error["type"] == "extra_forbidden":
+            told.append(f"unknown key {key!r} (top level: {known})")
+        elif key == "admin_token":
+            told.append(f"{TOKEN_VARIABLE} needs at least 16 characters")
+        else:
+            told.append(f"{key}: {error['msg']}")
+    return "; ".join(told)

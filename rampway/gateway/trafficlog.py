@@ -1,0 +1,110 @@
+"""One line per served request and per copy, for people and for reports; never for counts."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import orjson
+
+from rampway.gateway.assignment import Split
+from rampway.gateway.lossy import LossyFile, LossyWriter
+from rampway.gateway.settings import CaptureSettings
+from rampway.gateway.spool import SpoolRecord, encode_without_bodies
+from rampway.gateway.spool import encode as encode_with_bodies
+
+_LINE_BYTES = 512  # what a waiting line is reckoned to hold
+
+
+class Entry(NamedTuple):
+    """What one line tells. `ts` is the start in wall seconds, `error` the kind of error or None."""
+
+    ts: float
+    request_id: str
+    trace_id: str
+    target: str
+    release: str | None
+    epoch: int
+    segment: int
+    arm: str
+    shadow: bool
+    status: int | None
+    latency_ms: float
+    size_bytes: int
+    error: str | None
+    unit: bytes
+    split: Split | None
+
+
+def encode(entry: Entry) -> bytes:
+    """One line, without its end. The unit is told by a pseudonym that only this release's salt links."""
+    return orjson.dumps(
+        {
+            "ts": entry.ts,
+            "request_id": entry.request_id,
+            "trace_id": entry.trace_id,
+            "target": entry.target,
+            "release": entry.release,
+            "epoch": entry.epoch,
+            "segment": entry.segment,
+            "arm": entry.arm,
+            "shadow": entry.shadow,
+            "status": entry.status,
+            "latency_ms": round(entry.latency_ms, 3),
+            "bytes": entry.size_bytes,
+            "error": entry.error,
+            "unit": entry.split.pseudonym(entry.unit) if entry.split else None,
+        }
+    )
+
+
+class TrafficFiles:
+    """The traffic log and the spool of each target, written by one thread."""
+
+    def __init__(self, directory: Path, capture: CaptureSettings, writer: LossyWriter) -> None:
+        self._directory = directory
+        self._capture = capture
+        self._writer = writer
+        self.logs: dict[str, LossyFile[Entry]] = {}
+        self.spools: dict[str, LossyFile[SpoolRecord]] = {}
+
+    def all(self) -> Iterator[LossyFile[Entry] | LossyFile[SpoolRecord]]:
+        yield from self.logs.values()
+        yield from self.spools.values()
+
+    def log(self, entry: Entry) -> None:
+        if not self._capture.traffic_log:
+            return
+        file = self.logs.get(entry.target)
+        if file is None:
+            file = self.logs[entry.target] = self._log_of(entry.target)
+        file.put(entry, _LINE_BYTES)
+
+    def spool(self, target: str) -> LossyFile[SpoolRecord]:
+        file = self.spools.get(target)
+        if file is None:
+            file = self.spools[target] = self._spool_of(target)
+        return file
+
+    def _log_of(self, target: str) -> LossyFile[Entry]:
+        capture = self._capture
+        return self._writer.add(
+            LossyFile(
+                self._directory / f"traffic-{target}.jsonl",
+                encode=encode,
+                lines_max=capture.traffic_log_lines,
+                pending_bytes_max=capture.traffic_log_lines * _LINE_BYTES,
+                file_bytes_max=capture.traffic_log_bytes,
+            )
+        )
+
+    def _spool_of(self, target: str) -> LossyFile[SpoolRecord]:
+        capture = self._capture
+        return self._writer.add(
+            LossyFile(
+                self._directory / f"spool-{target}.jsonl",
+                encode=encode_with_bodies if capture.bodies else encode_without_bodies,
+                lines_max=capture.traffic_log_lines,
+                pending_bytes_max=capture.spool_pending_bytes,
+                file_bytes_max=capture.spool_bytes,
+            )
+        )

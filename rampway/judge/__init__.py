@@ -1,0 +1,1 @@
+"""Graders and the process that scores spooled answers; stands alone."""

@@ -1,0 +1,90 @@
+"""One look of the judge at a spool: read on, score both answers of each pair, seal what is due."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rampway.judge.counts import Ended, Finding, Missing, Scored, SliceKey, Unknown
+from rampway.judge.graders import Grader, Ungradable
+from rampway.judge.lines import Malformed, Mark, Pair, read_line
+from rampway.judge.spool import spool_path, unread_blocks
+from rampway.judge.store import Store
+
+BLOCKS_PER_LOOK_MAX = 4  # so that a long backlog does not keep a reader of counts waiting
+
+
+@dataclass(frozen=True)
+class Docket:
+    """A target's grader, and how long after its end a slice stays open for answers."""
+
+    target: str
+    grader: Grader
+    judge_seconds: float
+
+
+class Judge:
+    """Scores one target's spool. `wall_seconds` tells the time of day in seconds, as marks do."""
+
+    def __init__(
+        self, docket: Docket, spool_dir: Path, store: Store, wall_seconds: Callable[[], float]
+    ) -> None:
+        self.docket = docket
+        self._path = spool_path(spool_dir, docket.target)
+        self._store = store
+        self._wall_seconds = wall_seconds
+
+    def look(self) -> bool:
+        """Read what the spool holds now, then seal the slices that were due when the look began.
+
+        A look that does not reach the end (false) seals nothing: a judge that was away first reads
+        all that was written in time. May raise OSError or sqlite3.Error; nothing is lost by it.
+        """
+        target, grader = self.docket.target, self.docket.grader
+        now = self._wall_seconds()
+        for read, block in enumerate(unread_blocks(self._path, self._store.position(target))):
+            if read == BLOCKS_PER_LOOK_MAX:
+                return False
+            findings, malformed = self._weigh(block.lines)
+            tallies = Counter(malformed=malformed, restarts=0 if block.follows else 1)
+            self._store.fold(
+                target, grader.fingerprint, findings, after=block.after, tallies=+tallies
+            )
+        self._store.seal(
+            target, grader.fingerprint, now=now, judge_seconds=self.docket.judge_seconds
+        )
+        return True
+
+    def _weigh(self, lines: Sequence[bytes]) -> tuple[list[Finding], int]:
+        findings: list[Finding] = []
+        malformed = 0
+        for line in lines:
+            try:
+                read = read_line(line, target=self.docket.target)
+            except Malformed:
+                malformed += 1
+            else:
+                findings.append(finding(read, self.docket.grader))
+        return findings, malformed
+
+
+def finding(line: Pair | Mark, grader: Grader) -> Finding:
+    """What a line of the spool comes to under a grader."""
+    key = SliceKey(line.epoch, line.segment, line.i)
+    if isinstance(line, Mark):
+        return Ended(
+            slice=key,
+            slice_seconds=line.slice_seconds,
+            ended_at=line.ended_at,
+            copied=line.copied,
+            missing=sum(line.missing.values()),
+        )
+    if line.missing is not None:
+        return Missing(key)
+    baseline, candidate = line.answers()
+    try:
+        return Scored(
+            key, old=grader.score(line.request, baseline), new=grader.score(line.request, candidate)
+        )
+    except Ungradable:
+        return Unknown(key)

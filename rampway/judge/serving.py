@@ -1,0 +1,173 @@
+"""The judge over HTTP: the counts of sealed slices, metrics, and whether it keeps up."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from enum import StrEnum
+from typing import Annotated, TypeVar
+
+import orjson
+import structlog
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
+from pydantic import BaseModel, Field, JsonValue, ValidationError
+
+from rampway.judge.counts import SegmentCounts
+from rampway.judge.judging import Judge
+from rampway.judge.store import Store
+
+LOOK_EVERY_SECONDS = 0.1
+
+Found = TypeVar("Found")
+
+
+class Sight(StrEnum):
+    """What came of the last look at a target's spool."""
+
+    NONE_YET = "no look yet"
+    BACKLOG = "reading a backlog"
+    CAUGHT_UP = "caught up"
+    FAILED = "failed"
+
+
+class CountsAsked(BaseModel):
+    """The query of `/v1/counts`."""
+
+    target: str
+    epoch: Annotated[int, Field(ge=0, lt=2**53)]
+    segment: Annotated[int, Field(ge=0, lt=2**53)]
+
+
+class Serving:
+    """Looks at every target's spool, and answers from the same store.
+
+    One thread does both: files and SQLite block, and the store is for one thread at a time.
+    """
+
+    def __init__(self, judges: Mapping[str, Judge], store: Store) -> None:
+        self._judges = judges
+        self._store = store
+        self._sights = dict.fromkeys(judges, Sight.NONE_YET)
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="judge")
+        self._metrics = CollectorRegistry()
+        self._metrics.register(_Tallies(tuple(judges), store))
+
+    def app(self) -> web.Application:
+        app = web.Application()
+        app.router.add_get("/v1/counts", self.counts)
+        app.router.add_get("/metrics", self.metrics)
+        app.router.add_get("/healthz", self.health)
+        app.router.add_get("/readyz", self.readiness)
+        return app
+
+    async def look_for_ever(self) -> None:
+        while True:
+            for target, judge in self._judges.items():
+                self._sights[target] = await self._in_thread(judge_sight(judge))
+            if Sight.BACKLOG not in self._sights.values():
+                await asyncio.sleep(LOOK_EVERY_SECONDS)
+
+    def close(self) -> None:
+        """Wait for the look that is under way, then let go of the thread."""
+        self._thread.shutdown(wait=True)
+
+    async def counts(self, request: web.Request) -> web.Response:
+        try:
+            asked = CountsAsked.model_validate(dict(request.query))
+        except ValidationError as error:
+            first = error.errors()[0]
+            return _json({"error": f"{first['loc'][0]}: {first['msg']}"}, http_status=400)
+        judge = self._judges.get(asked.target)
+        if judge is None:
+            known = ", ".join(self._judges)
+            refusal = f"This judge has no target {asked.target!r}. It judges: {known}."
+            return _json({"error": refusal}, http_status=404)
+        found = await self._in_thread(
+            lambda: self._store.counts(
+                asked.target,
+                judge.docket.grader.fingerprint,
+                epoch=asked.epoch,
+                segment=asked.segment,
+            )
+        )
+        return _json(_counts_body(asked, judge, found))
+
+    async def metrics(self, _request: web.Request) -> web.Response:
+        text = await self._in_thread(lambda: generate_latest(self._metrics))
+        return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def health(self, _request: web.Request) -> web.Response:
+        """The process lives; whether it keeps up is `/readyz`."""
+        return _json({"alive": True})
+
+    async def readiness(self, _request: web.Request) -> web.Response:
+        """503 while the end of a spool is not reached: nothing is sealed then."""
+        ready = set(self._sights.values()) == {Sight.CAUGHT_UP}
+        targets: dict[str, JsonValue] = dict(self._sights)
+        return _json({"ready": ready, "targets": targets}, http_status=200 if ready else 503)
+
+    async def _in_thread(self, work: Callable[[], Found]) -> Found:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+
+def judge_sight(judge: Judge) -> Callable[[], Sight]:
+    """A look that tells a full disk or a lost directory from a fault of ours.
+
+    The former may pass and is tried again: until then nothing is sealed, so no gate can PASS on it.
+    """
+
+    def look() -> Sight:
+        try:
+            return Sight.CAUGHT_UP if judge.look() else Sight.BACKLOG
+        except (OSError, sqlite3.OperationalError) as error:
+            structlog.get_logger().error(
+                "judge.look_failed", target=judge.docket.target, error=str(error)
+            )
+            return Sight.FAILED
+
+    return look
+
+
+class _Tallies(Collector):
+    """The store's tallies, which survive a restart, as Prometheus counters."""
+
+    def __init__(self, targets: tuple[str, ...], store: Store) -> None:
+        self._targets = targets
+        self._store = store
+
+    def collect(self) -> Iterator[Metric]:
+        findings = CounterMetricFamily(
+            "rampway_judge_findings",
+            "What the lines of a spool came to, and slices sealed.",
+            labels=["target", "finding"],
+        )
+        for target in self._targets:
+            for name, n in self._store.tallies(target).items():
+                findings.add_metric([target, name], n)
+        yield findings
+
+
+def _counts_body(asked: CountsAsked, judge: Judge, found: SegmentCounts) -> dict[str, JsonValue]:
+    grader = judge.docket.grader
+    return {
+        "target": asked.target,
+        "epoch": asked.epoch,
+        "segment": asked.segment,
+        "slice_seconds": found.slice_seconds,
+        "levels": grader.levels,
+        "grader": grader.fingerprint,
+        "sealed": found.sealed,
+        "rows": [
+            {"i": one.i, "pairs": [list(pair) for pair in one.pairs], "lost": one.lost}
+            for one in found.slices
+        ],
+    }
+
+
+def _json(body: dict[str, JsonValue], *, http_status: int = 200) -> web.Response:
+    return web.Response(
+        body=orjson.dumps(body), status=http_status, content_type="application/json"
+    )

@@ -1,0 +1,1 @@
+"""Wiring: settings to adapters to activities to Temporal workers."""

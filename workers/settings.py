@@ -1,0 +1,50 @@
+"""What a worker reads from its environment, in one place."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+PREFIX = "RAMPWAY_"
+TASK_QUEUE = "rampway"
+
+
+class SettingsError(Exception):
+    """A setting is missing or malformed; the message names the variable and the rule."""
+
+
+class Settings(BaseModel):
+    """Addresses and names. Every field is read from RAMPWAY_<FIELD IN CAPITALS>.
+
+    The Temporal address, namespace, TLS and API key come from Temporal's own environment variables
+    and profiles (TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, temporal.toml), as for its command line.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    registry_url: str = "sqlite:///.rampway/registry.db"
+    gateway_url: str = "http://127.0.0.1:8601"
+    gateway_token: SecretStr | None = None
+    judge_url: str = "http://127.0.0.1:8602"
+    pages_file: Path = Path(".rampway/pages.jsonl")
+    environment: str = Field(default="production", pattern=r"^[a-z0-9-]{1,32}$")
+    task_queue: str = TASK_QUEUE
+    report_url: str | None = None
+    grace_seconds: float = Field(default=10, ge=0)
+
+
+def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings. Raises SettingsError naming the variable."""
+    source = os.environ if environ is None else environ
+    found = {
+        name: source[PREFIX + name.upper()]
+        for name in Settings.model_fields
+        if PREFIX + name.upper() in source
+    }
+    try:
+        return Settings.model_validate(found)
+    except ValidationError as wrong:
+        first = wrong.errors()[0]
+        variable = PREFIX + str(first["loc"][0]).upper()
+        raise SettingsError(f"{variable}: {first['msg']}") from wrong
