@@ -10,7 +10,7 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC
 from functools import partial
@@ -90,6 +90,7 @@ class Demo:
     home: Path
     tell: Callable[[str, Progress], None]
     note: Callable[[str], None]
+    ports: Mapping[str, int] | None = None
     shown: list[Shown] = field(default_factory=list[Shown])
     stack: LocalStack | None = None
     seconds: float = 0.0
@@ -110,7 +111,7 @@ class Demo:
             config = GatewayConfig(upstreams=tutors, gold={TARGET: self.exam.gold}, judge_seconds=1)
             keep_config(self.home, config)
             self.stack = await stage.enter_async_context(
-                local_stack(self.home, config, environment="demo")
+                local_stack(self.home, config, environment="demo", ports=self.ports)
             )
             yield
 
@@ -121,11 +122,11 @@ class Demo:
         stack = self.stack.stack
         async with (
             open_ports(read_settings(stack.environ)) as ports,
-            _load(self.home, stack.gateway_data_url),
+            load(self.home, stack.gateway_data_url),
         ):
             self.note(f"Temporal {stack.ui_url}   {REQUESTS_PER_SECOND} requests/s on {TARGET}")
-            await _register(ports)
-            await _until_warm(ports)
+            await register(ports)
+            await until_warm(ports)
             releases = Releases(await connect(stack.environ))
             for scene in SCENES:
                 self.shown.append(await self._play(scene, ports, releases))
@@ -137,7 +138,7 @@ class Demo:
         return len(self.shown) == len(SCENES) and all(shown.as_it_must for shown in self.shown)
 
     async def _play(self, scene: Scene, ports: Ports, releases: Releases) -> Shown:
-        order = await self._order(scene, ports)
+        order = await self.order(scene, ports)
         await start_release(order, ports.registry, releases)
         try:
             async with asyncio.timeout(RELEASE_SECONDS_MAX):
@@ -149,19 +150,28 @@ class Demo:
             ) from None
         return await self._conclude(scene, order, outcome, ports)
 
-    async def _order(self, scene: Scene, ports: Ports) -> ReleaseOrder:
+    async def order(
+        self,
+        scene: Scene,
+        ports: Ports,
+        *,
+        attempt: int = 1,
+        changed: Mapping[str, str] | None = None,
+    ) -> ReleaseOrder:
+        """The order of one release; `changed` replaces text of its release.yaml."""
         path = self.home / f"{scene.variant}.release.yaml"
-        path.write_text(
-            demo_spec(
-                target=TARGET,
-                model=_model(scene.variant),
-                upstream=_model(scene.variant),
-                cases="exam/gold.jsonl",
-                cluster="verb",
-                safety_cases="exam/gold.jsonl",
-                fields={},
-            )
+        text = demo_spec(
+            target=TARGET,
+            model=_model(scene.variant),
+            upstream=_model(scene.variant),
+            cases="exam/gold.jsonl",
+            cluster="verb",
+            safety_cases="exam/gold.jsonl",
+            fields={},
         )
+        for before, after in (changed or {}).items():
+            text = text.replace(before, after)
+        path.write_text(text)
         draft = await make_draft(path, ports.registry)
         cases = await pair_cases(
             draft,
@@ -176,6 +186,7 @@ class Demo:
             ports.registry,
             actor="demo",
             environment="demo",
+            attempt=attempt,
             report_url=(self.home / "reports").as_uri(),
         )
 
@@ -288,7 +299,7 @@ async def _is_there(path: Path) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def _load(home: Path, gateway: str) -> AsyncGenerator[None]:
+async def load(home: Path, gateway: str) -> AsyncGenerator[None]:
     """Users: a bounded, open-loop stream of questions through the gateway."""
     argv = [
         *(sys.executable, "-m", "clients.tutor.load"),
@@ -303,7 +314,7 @@ async def _load(home: Path, gateway: str) -> AsyncGenerator[None]:
         await program.stop()
 
 
-async def _register(ports: Ports) -> None:
+async def register(ports: Ports) -> None:
     """The target, serving tutor A."""
     artifact = Artifact(model=_model(Variant.NAIVE))
     baseline = Served(artifact=artifact.digest, serve=Serve(upstream=_model(Variant.NAIVE)))
@@ -313,7 +324,7 @@ async def _register(ports: Ports) -> None:
     await ports.traffic.add_target(target, baseline)
 
 
-async def _until_warm(ports: Ports) -> None:
+async def until_warm(ports: Ports) -> None:
     """Wait until enough of the baseline was seen for thresholds to be frozen from it."""
     async with asyncio.timeout(60):
         while True:

@@ -70,6 +70,11 @@ def choose_ports() -> dict[str, int]:
     return {name: _free_port(port) for name, port in PREFERRED_PORTS.items()}
 
 
+def any_ports() -> dict[str, int]:
+    """A free port for each part, for stacks that must not meet another one."""
+    return {name: _free_port(0) for name in PREFERRED_PORTS}
+
+
 def _free_port(preferred: int) -> int:
     with contextlib.closing(socket.socket()) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -95,10 +100,17 @@ def temporal_binary() -> str:
 class LocalStack:
     """The programs of a local stack; start in order, stop in reverse."""
 
-    def __init__(self, home: Path, config: GatewayConfig, *, environment: str) -> None:
+    def __init__(
+        self,
+        home: Path,
+        config: GatewayConfig,
+        *,
+        environment: str,
+        ports: Mapping[str, int] | None = None,
+    ) -> None:
         self.home = home
         self.config = config
-        ports = choose_ports()
+        ports = ports or choose_ports()
         self.ports = ports
         self.stack = Stack(
             home=home,
@@ -145,6 +157,9 @@ class LocalStack:
         await retention.wait()
 
     async def _temporal_ready(self) -> bool:
+        # Another server may answer on this port; only ours writes this line to our log.
+        if not self._said("temporal", "Temporal Server:"):
+            return False
         probe = await asyncio.create_subprocess_exec(
             *(temporal_binary(), "operator", "cluster", "health"),
             *("--address", self.stack.temporal, "--command-timeout", "2s"),
@@ -213,8 +228,11 @@ class LocalStack:
         )
 
     async def _worker_ready(self) -> bool:
-        log = self.home / "logs" / "worker.log"
-        return log.exists() and "worker.started" in log.read_text(errors="replace")
+        return self._said("worker", "worker.started")
+
+    def _said(self, name: str, words: str) -> bool:
+        log = self.home / "logs" / f"{name}.log"
+        return log.exists() and words in log.read_text(errors="replace")
 
     async def stop(self) -> None:
         """Stop all in reverse order: the worker first, Temporal last."""
@@ -246,10 +264,14 @@ class LocalStack:
 
 @contextlib.asynccontextmanager
 async def local_stack(
-    home: Path, config: GatewayConfig, *, environment: str
+    home: Path,
+    config: GatewayConfig,
+    *,
+    environment: str,
+    ports: Mapping[str, int] | None = None,
 ) -> AsyncGenerator[LocalStack]:
     """A running stack, stopped in order whatever happens in the body."""
-    stack = LocalStack(home, config, environment=environment)
+    stack = LocalStack(home, config, environment=environment, ports=ports)
     try:
         await stack.start()
         yield stack

@@ -75,12 +75,12 @@ def claim(ask: ClaimAsk, attempt: int) -> ActivityHandle[Claimed]:
     )
 
 
-def measure(ask: MeasureAsk) -> ActivityHandle[Measured]:
-    """Freeze thresholds before a step."""
+def measure(ask: MeasureAsk, number: int) -> ActivityHandle[Measured]:
+    """Freeze a stage's thresholds, and store its plan, before it begins."""
     return workflow.start_activity_method(
         Verbs.measure,
         ask,
-        activity_id=f"measure-{_label(ask.plan)}",
+        activity_id=f"measure-{_label(ask.plan)}-{number}",
         summary=f"measure the baseline before {ask.plan.name}",
         start_to_close_timeout=SHORT,
         retry_policy=QUICK,

@@ -190,24 +190,25 @@ class ReleaseWorkflow:
             else:
                 return
 
-    async def _begin_shadow(self, plan: ShadowPlan, lost: int) -> None:
+    async def _begin_shadow(self, shadow: ShadowPlan, lost: int) -> None:
+        plan = await self._measured(shadow)
         event = self.story.tell(
             EventKind.SHADOWED,
             "the lease was lost: armed again, evidence starts anew" if lost else "offline PASS",
             trigger=None if lost else Trigger.SHADOW_BEGAN,
             step=plan.name,
             plan=plan,
-            data={"rate_bp": plan.rate_bp},
+            data={"rate_bp": shadow.rate_bp},
         )
         await self.stage.beside(self.story.recorded())
         token = self.stage.token_at(event.sequence)
         ask = SplitAsk(
             token=token,
-            shadow_bp=plan.rate_bp,
+            shadow_bp=shadow.rate_bp,
             lease_seconds=self.plan.lease_seconds,
             op_id=self._op(plan.name, f"on-{event.sequence}"),
         )
-        await self.stage.beside(calls.split(ask, f"shadow on: copy {plan.rate_bp / 100:g} %"))
+        await self.stage.beside(calls.split(ask, f"shadow on: copy {shadow.rate_bp / 100:g} %"))
         self.stage.begin(plan, token)
 
     async def _pass_canary(self, step: StepPlan) -> None:
@@ -248,7 +249,7 @@ class ReleaseWorkflow:
             plan=plan,
             baseline_units=self.plan.baseline_units,
         )
-        measured = await self.stage.beside(calls.measure(ask))
+        measured = await self.stage.beside(calls.measure(ask, self.story.ledger.next_sequence))
         return measured.plan
 
     async def _hold(self, plan: StagePlan, lag_seconds: float) -> None:

@@ -39,6 +39,20 @@ def test_the_operations_page_names_every_command_and_every_exit_code() -> None:
     assert all(re.search(rf"^\| {code.value} \|", text, re.MULTILINE) for code in Exit)
 
 
+def test_every_invariant_names_tests_that_exist() -> None:
+    rows = re.findall(r"^\| (I\d+) \|.*$", (DOCS / "invariants.md").read_text(), re.MULTILINE)
+    named = set(re.findall(r"`(test_\w+)`", (DOCS / "invariants.md").read_text()))
+
+    written = {
+        name
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"def (test_\w+)\(", path.read_text())
+    }
+
+    assert rows == [f"I{number}" for number in range(1, 15)]
+    assert named - written == set()
+
+
 @pytest.mark.parametrize(
     "page", sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")]), ids=lambda page: page.name
 )

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import aiohttp
 from aiohttp import web
@@ -30,6 +30,8 @@ CANDIDATE = "sha256:" + "b" * 64
 FAST = {"slice_seconds": 0.5, "fast_seconds": 0.2, "timeout_seconds": 1.0, "judge_seconds": 1.0}
 
 Answer = Callable[["Heard"], Awaitable[web.StreamResponse]]
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -357,10 +359,11 @@ async def true(holds: object) -> object:
 
 
 async def eventually(
-    holds: Callable[[], Awaitable[object]], *, seconds: float = WAIT_SECONDS
-) -> None:
-    """Wait until it holds. Raises AssertionError at the deadline."""
+    holds: Callable[[], Awaitable[T | None]], *, seconds: float = WAIT_SECONDS
+) -> T:
+    """Wait until it holds, and return what held. Raises AssertionError at the deadline."""
     deadline = time.monotonic() + seconds
-    while not await holds():
+    while not (held := await holds()):
         assert time.monotonic() < deadline, "it never came to hold"
         await asyncio.sleep(0.02)
+    return held

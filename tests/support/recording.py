@@ -87,7 +87,8 @@ async def main() -> None:
                 history = json.loads((await handle.fetch_history()).to_json())
                 path = HISTORIES / f"{name}.json"
                 path.write_text(json.dumps(history, separators=(",", ":")) + "\n")
-                print(name, outcome, len(history["events"]), path.stat().st_size)
+                events = len(history["events"])
+                sys.stdout.write(f"{name}: {outcome.phase}, {events} events\n")
 
 
 if __name__ == "__main__":

@@ -7,12 +7,14 @@ import pytest
 from temporalio.client import WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
 
+from clients.dossiers import read_blobs
 from rampway.ports import RunState
 from rampway.release.controls import Command
 from rampway.release.events import EventKind, check_chain
 from rampway.release.orders import Outcome, ReleaseOrder
 from rampway.release.phases import Phase, Trigger
 from rampway.release.splits import Serve, Served
+from rampway.reports.verification import verify
 from support.virtual_releases import CLEAN, World, quick_world, unless_ended
 from support.virtual_world import Behaviour
 from workflows.release import ReleaseWorkflow
@@ -37,6 +39,8 @@ async def ended_well(world: World, order: ReleaseOrder, trigger: Trigger) -> Non
     pinned = [e for e in events if e.kind is EventKind.PINNED]
     assert [e.trigger for e in pinned] == [trigger]
     assert events[-1].phase is Phase.ROLLED_BACK
+    record = await world.record(order)
+    assert verify(record, await read_blobs(world.book, record)).verified
 
 
 @pytest.mark.parametrize("there", EXPOSED)
