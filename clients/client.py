@@ -1,6 +1,7 @@
 """The typed Python client: start a release, steer it, ask where it is."""
 
 import asyncio
+import contextlib
 import uuid
 from collections.abc import Awaitable
 from datetime import timedelta
@@ -104,12 +105,13 @@ class Releases:
         try:
             async with asyncio.timeout(seconds):
                 while True:
-                    progress = await self.progress(workflow_id)
-                    for handled in progress.handled:
-                        if handled.id == command_id:
-                            return handled
+                    with contextlib.suppress(Unanswered):  # a worker may be on its way back
+                        progress = await self.progress(workflow_id)
+                        for handled in progress.handled:
+                            if handled.id == command_id:
+                                return handled
                     await asyncio.sleep(POLL_SECONDS)
-        except (TimeoutError, Unanswered):
+        except TimeoutError:
             return None
 
     def _handle(self, workflow_id: str) -> WorkflowHandle[ReleaseWorkflow, Outcome]:

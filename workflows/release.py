@@ -64,6 +64,7 @@ class ReleaseWorkflow:
             await self._settle()
         except (Stopped, ActivityError, asyncio.CancelledError) as stop:
             await finish(self._roll_back(as_stopped(stop, self.story.phase)))
+        await finish(self._close())
         recording.cancel()
         return self._outcome()
 
@@ -396,13 +397,17 @@ class ReleaseWorkflow:
             trigger=Trigger.SETTLED,
         )
         self.story.show("FULL, promoted", self.story.verdict)
-        await finish(self.story.recorded())
 
     async def _roll_back(self, stop: Stopped) -> None:
         way_back = Rollback(
             self.stage, claim_asked=self.claim_asked, promote_asked=self.promote_asked
         )
         await way_back.carry_out(stop)
+
+    async def _close(self) -> None:
+        """Answer the commands that came too late, and see everything recorded."""
+        self.stage.obey()
+        await self.story.recorded()
 
     def _outcome(self) -> Outcome:
         ending = next(e for e in reversed(self.story.ledger.events) if e.trigger is not None)

@@ -43,8 +43,6 @@ class Rollback:
             await self._roll_back(stop)
         else:
             await self._reject(stop)
-        self.stage.obey()
-        await self.story.recorded()
 
     async def _reject(self, stop: Stopped) -> None:
         if self.claim_asked:

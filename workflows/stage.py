@@ -29,6 +29,7 @@ with workflow.unsafe.imports_passed_through():
     from rampway.release.orders import ReleaseOrder
     from rampway.release.phases import Trigger
     from rampway.release.splits import Token
+    from rampway.reports.words import where
 
 T = TypeVar("T")
 
@@ -99,6 +100,7 @@ class Stage:
                 self.obey()
                 self._check_abort()
                 self._check_watch()
+                self._check_record()
                 if task.done():
                     return task.result()
         finally:
@@ -131,7 +133,10 @@ class Stage:
             line = f'PAUSED by {paused.actor}: "{paused.reason}"; watch on'
         else:
             until = f", hold until {self.hold_ends_at:%H:%M:%S}Z" if self.hold_ends_at else ""
-            line = f"{self.story.phase} {self.story.step}{until}"
+            verdict = self.story.verdict
+            breached = verdict is not None and verdict.verdict is Verdict.BREACH
+            said = "BREACH" if breached else "no BREACH"
+            line = f"{where(self.story.step, self.story.phase)}{until}, {said}"
         self.story.show(line, self.story.verdict, self.next_commands())
 
     def next_commands(self) -> tuple[str, ...]:
@@ -180,13 +185,20 @@ class Stage:
             why = f"aborted by {by.actor}" + (f": {by.reason}" if by.reason else "")
             raise Stopped(Trigger.ABORT, why, actor=by.actor)
 
+    def _check_record(self) -> None:
+        why = self.story.record_refused
+        if why is not None:
+            trigger = Trigger.CONTROL_LOST if self.story.phase.exposed else Trigger.GATE_FAILED
+            raise Stopped(trigger, f"the registry refuses this release's events: {why}")
+
     def _check_watch(self) -> None:
         if self._watching is not None and self._watching.done():
             ended, self._watching = self._watching, None
             ended.result()
 
     def _stirred(self) -> bool:
-        return bool(self.controls.noted) or (self._watching is not None and self._watching.done())
+        watch_ended = self._watching is not None and self._watching.done()
+        return bool(self.controls.noted) or watch_ended or self.story.record_refused is not None
 
     def _passable(self) -> bool:
         judged = self.watched.judged if self.watched else None

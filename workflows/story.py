@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import JsonValue
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey, SearchAttributePair, SearchAttributeUpdate
+from temporalio.exceptions import ActivityError
 
 from workflows import calls
 from workflows.stops import WORKFLOW_ACTOR
@@ -47,6 +48,7 @@ class Story:
         self.step: str | None = None
         self.ledger = Ledger(order.header.release)
         self.recorded_events = 0
+        self.record_refused: str | None = None
         self.blobs: list[Blob] = []
         self.overrides_used = 0
         self.line = "PROPOSED"
@@ -97,7 +99,12 @@ class Story:
         while True:
             await workflow.wait_condition(lambda: bool(self._unrecorded()))
             events, blobs = self._unrecorded(), tuple(self.blobs)
-            await calls.record(RecordAsk(events=events, blobs=blobs))
+            try:
+                await calls.record(RecordAsk(events=events, blobs=blobs))
+            except ActivityError as refused:
+                # Something else is recorded under our name (a reset run, a restored database).
+                self.record_refused = str(refused.cause or refused)
+                return
             self.recorded_events += len(events)
             del self.blobs[: len(blobs)]
 
@@ -105,9 +112,11 @@ class Story:
         return tuple(self.ledger.events[self.recorded_events :])
 
     async def recorded(self) -> None:
-        """Come back when everything written so far is in the registry."""
+        """Come back when everything written so far is in the registry, or never can be."""
         count = len(self.ledger.events)
-        await workflow.wait_condition(lambda: self.recorded_events >= count)
+        await workflow.wait_condition(
+            lambda: self.recorded_events >= count or self.record_refused is not None
+        )
 
     def show(
         self, line: str, verdict: StageVerdict | None = None, next_commands: Sequence[str] = ()

@@ -117,7 +117,7 @@ def verification_text(verification: Verification, *, elapsed_ms: float | None = 
             f"  {_detail(first)}.{_untrusted(verification, first)}",
             *told,
             *([f"  and {plural(more, 'more finding')}"] if more else []),
-            f"  Next: keep the file; rampway audit anchor {plain(verification.name, 60)}",
+            f"  Next: keep the file; compare {plain(verification.name, 60)} with a backup",
         ]
     )
 

@@ -86,3 +86,22 @@ async def test_an_abort_after_the_workers_sigkill_in_every_phase_ends_at_share_z
     phases = ["shadow", "1 %", "5 %", "25 %", "100 %", "settling"]
     for attempt, there in enumerate(phases, start=1):
         await killed_then_aborted(stage, there, attempt)
+
+
+@pytest.mark.slow
+async def test_a_stack_that_was_stopped_resumes_its_release_when_it_starts_again(
+    stage: Stage,
+) -> None:
+    order = await stage.order(BETTER)
+    await stage.at(order, "1 %")
+
+    for name in ("worker", "judge", "gateway", "temporal"):
+        await stage.stop(name)
+    for name in ("temporal", "gateway", "judge", "worker"):
+        await stage.restart(name)
+    outcome = await stage.ended(order)
+
+    assert outcome.phase in {Phase.PROMOTED, Phase.ROLLED_BACK}
+    share = (await stage.ports.traffic.observe("grammar-tutor")).share_bp
+    assert share in {0, 10_000}
+    await check_record(stage, order)

@@ -97,7 +97,7 @@ def test_a_changed_count_is_named_with_what_it_was() -> None:
         "TAMPERED: event 10 was changed after it was written.\n"
         f"  counts slice {index}, candidate errors 0; the digest {digest} says {errors}."
         " Events 10 to 12 cannot be trusted.\n"
-        "  Next: keep the file; rampway audit anchor grammar-tutor-c0ffee"
+        "  Next: keep the file; compare grammar-tutor-c0ffee with a backup"
     )
 
 
@@ -347,7 +347,7 @@ def test_events_that_were_cut_off_are_found_by_an_anchor_only() -> None:
     assert text == (
         "TAMPERED: event 9 is missing.\n"
         f"  the record ends at {EVENTS[7].hash[7:13]}; the anchor says {HEAD[7:13]}.\n"
-        "  Next: keep the file; rampway audit anchor grammar-tutor-c0ffee"
+        "  Next: keep the file; compare grammar-tutor-c0ffee with a backup"
     )
 
 
@@ -428,7 +428,7 @@ def test_a_row_that_cannot_be_read_is_told_in_the_same_words() -> None:
     assert verification_text(verification).splitlines() == [
         "TAMPERED: event 54 was changed after it was written.",
         "  its row cannot be read; the registry says Event 54 is no event. Event 54 cannot be trusted.",
-        "  Next: keep the file; rampway audit anchor grammar-tutor-41",
+        "  Next: keep the file; compare grammar-tutor-41 with a backup",
     ]
 
 

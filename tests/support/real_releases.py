@@ -9,6 +9,7 @@ from pathlib import Path
 from clients.client import Releases, Unanswered
 from clients.demo import SCENES, TARGET, Demo, Scene, load, register, until_warm
 from clients.dev import LocalStack, any_ports
+from clients.processes import Program
 from clients.releasing import start_release
 from rampway.release.controls import Command, Verb
 from rampway.release.orders import Outcome, Progress, ReleaseOrder
@@ -53,10 +54,21 @@ class Stage:
 
     async def kill(self, name: str) -> None:
         """SIGKILL one program of the stack, and start it again."""
-        program = next(p for p in reversed(self.stack.programs) if p.name == name)
+        program = self._program(name)
         assert program.process is not None
         program.process.kill()
         await program.process.wait()
+        await self.restart(name)
+
+    async def stop(self, name: str) -> None:
+        """End one program in order."""
+        await self._program(name).stop()
+
+    def _program(self, name: str) -> Program:
+        return next(p for p in reversed(self.stack.programs) if p.name == name)
+
+    async def restart(self, name: str) -> None:
+        """Start one program of the stack again."""
         restart: dict[str, Callable[[], Awaitable[None]]] = {
             "worker": self.stack.start_worker,
             "gateway": self.stack.start_gateway,

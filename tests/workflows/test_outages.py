@@ -6,7 +6,7 @@ from pathlib import Path
 from temporalio.testing import WorkflowEnvironment
 
 from rampway.release.controls import Command
-from rampway.release.events import EventKind, check_chain
+from rampway.release.events import EventKind, Ledger, check_chain
 from rampway.release.phases import Phase, Trigger
 from support.virtual_releases import CLEAN, quick_world
 from workflows.release import ReleaseWorkflow
@@ -123,3 +123,27 @@ async def test_an_abort_that_meets_a_breach_in_one_moment_keeps_the_breach_as_it
         assert [event.trigger for event in pinned] == [Trigger.BREACH]
         assert pinned[0].evidence is not None
         assert len(world.pages.pages) == 1
+
+
+async def test_a_registry_that_has_another_history_of_this_release_ends_it_unexposed(
+    env: WorkflowEnvironment, tmp_path: Path
+) -> None:
+    async with quick_world(env, tmp_path) as world:
+        order = await world.quick_order()
+        foreign = Ledger(order.header.release)
+        foreign.write(
+            EventKind.STARTED,
+            at=order.header.started_at,
+            phase=Phase.OFFLINE_GATE,
+            share_bp=0,
+            actor="another run",
+            reason="reset",
+            trigger=Trigger.STARTED,
+        )
+        await world.book.append(foreign.events)
+
+        outcome = await world.run_to_end(order)
+
+        assert outcome.phase is Phase.REJECTED
+        assert {share for _, _, share in world.traffic.deeds} == {0}
+        assert await world.events(order) == tuple(foreign.events)
