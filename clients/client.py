@@ -50,7 +50,6 @@ class Releases:
     async def start(self, order: ReleaseOrder) -> bool:
         """Start a release; starting it again is the same release. Whether it is new."""
         header = order.header
-        plan = ", ".join(step.name for step in order.plan.steps)
         demo = "DEMO " if header.target.kind == "demo" else ""
         old, new = (
             s.artifact.removeprefix("sha256:")[:12] for s in (header.baseline, header.candidate)
@@ -65,11 +64,7 @@ class Releases:
                 id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
                 search_attributes=TypedSearchAttributes(first_attributes(order)),
                 static_summary=f"{demo}{header.name}: {old} to {new}",
-                static_details=(
-                    f"{demo}Owner **{header.owner}**, team {header.team}. Steps {plan}. "
-                    f"Error budget {order.plan.error_budget:.2%}. Started by {header.actor}.\n\n"
-                    f"`rampway status {header.name}`"
-                ),
+                static_details=_details(order),
             )
         except WorkflowAlreadyStartedError:
             return False
@@ -116,6 +111,29 @@ class Releases:
 
     def _handle(self, workflow_id: str) -> WorkflowHandle[ReleaseWorkflow, Outcome]:
         return self._temporal.get_workflow_handle_for(ReleaseWorkflow.run, workflow_id)
+
+
+def _details(order: ReleaseOrder) -> str:
+    """Who, what and the plan as a table: the page that the Temporal UI shows for ever."""
+    header, plan = order.header, order.plan
+    demo = "DEMO target. " if header.target.kind == "demo" else ""
+    rows = [
+        f"| {step.name} | {step.hold_seconds:g} s | {step.must} | {step.units:,} {step.units_arm} |"
+        for step in plan.steps
+    ]
+    shadow = [f"| shadow | {plan.shadow.hold_seconds:g} s | PASS | |"] if plan.shadow else []
+    people = f"Owner **{header.owner}**, team {header.team}, started by {header.actor}."
+    lines = [
+        f"{demo}{people} Error budget {plan.error_budget:.2%}.",
+        "",
+        "| stage | hold | must | exposure |",
+        "|---|---|---|---|",
+        *shadow,
+        *rows,
+        "",
+        f"`rampway status {header.name}`",
+    ]
+    return "\n".join(lines)
 
 
 async def _asked(call: Awaitable[T]) -> T:

@@ -313,6 +313,7 @@ class ReleaseWorkflow:
             why = f"{plan.name} could not be decided by its deadline"
             raise Stopped(Trigger.DEADLINE, why, plan=plan)
         decided = deciding.result()
+        self.story.verdict = decided.judged.verdict
         self.story.tell(
             EventKind.DECIDED,
             f"{decided.verdict}: {decided.judged.verdict.why}",

@@ -53,7 +53,7 @@ class Settings(BaseModel):
     port: Annotated[int, Field(ge=0, le=65535)] = 0
     spool_dir: Path
     state_dir: Path
-    targets: Annotated[dict[TargetName, TargetSettings], Field(min_length=1)]
+    targets: dict[TargetName, TargetSettings] = {}  # none: a new stack has nothing to judge yet
 
 
 def settings_from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
