@@ -295,3 +295,15 @@ def test_a_judge_without_a_usable_grader_does_not_start(
     assert ended.returncode == 2
     assert complaint in ended.stderr.decode()
     assert b"Traceback" not in ended.stderr
+
+
+def test_a_judge_of_a_new_stack_has_no_target_and_is_ready(folder: Path) -> None:
+    (folder / "judge.toml").write_text(SETTINGS.partition("[targets")[0])
+
+    with start(folder) as process:
+        with httpx.Client(base_url=announced_url(folder, process)) as client:
+            answer = client.get("/readyz")
+        process.kill()
+
+    assert answer.status_code == 200
+    assert answer.json() == {"ready": True, "targets": {}}
