@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import shutil
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -22,6 +21,7 @@ from temporalio.worker import (
     Worker,
 )
 
+from clients.dev import temporal_binary
 from rampway.adapters.registry_sql import SqlRegistry
 from rampway.gates.evidence import Column, PairedCases
 from rampway.gates.facts import canonical
@@ -83,7 +83,7 @@ async def virtual_temporal() -> AsyncIterator[WorkflowEnvironment]:
         ts_config=TimeSkippingConfig(enabled=False, max_session_skip_count=100_000),
         data_converter=pydantic_data_converter,
         search_attributes=SEARCH_ATTRIBUTE_KEYS,
-        dev_server_existing_path=shutil.which("temporal"),
+        dev_server_existing_path=temporal_binary(),
         dev_server_extra_args=[
             *("--dynamic-config-value", "frontend.WorkflowTimeSkippingEnabled=true"),
             *("--dynamic-config-value", 'history.timerProcessorMaxTimeShift="20ms"'),
