@@ -106,7 +106,7 @@ class Serving:
     async def readiness(self, _request: web.Request) -> web.Response:
         """503 while the end of a spool is not reached: nothing is sealed then."""
         caught_up = {name for name, sight in self._sights.items() if sight is Sight.CAUGHT_UP}
-        ready = caught_up == self._judges.keys()
+        ready = caught_up == set(self._judges)
         targets: dict[str, JsonValue] = dict(self._sights)
         return _json({"ready": ready, "targets": targets}, http_status=200 if ready else 503)
 
