@@ -87,6 +87,8 @@ class WatchAsk(Fact):
     look_seconds: float = Field(gt=0)
     lease_seconds: float | None  # None: nothing to renew (after promotion)
     until_pass: bool  # come back as soon as the stage can pass
+    slices_seen: int = -1  # by the watch before this one
+    blind_seconds: float = 0.0  # since the evidence last grew, when that watch came back
     op_id: str
 
 
@@ -121,6 +123,8 @@ class Watched(Fact):
     looks: int
     judged: Judged | None = None
     to_zero_seconds: float | None = None  # from the crossing look to share 0
+    slices_seen: int = -1
+    blind_seconds: float = 0.0
     why: str = ""
 
 

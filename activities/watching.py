@@ -70,8 +70,8 @@ class _Watch:
         self.looked = 0.0
         self.looks = 0
         self.renewed = 0.0
-        self.sighted = 0.0  # when the evidence last grew
-        self.slices = -1
+        self.sighted = -ask.blind_seconds  # when the evidence last grew, perhaps before we began
+        self.slices = ask.slices_seen
         self.judged: Judged | None = None
 
     @property
@@ -226,5 +226,7 @@ class _Watch:
             looks=self.looks,
             judged=self.judged,
             to_zero_seconds=to_zero,
+            slices_seen=self.slices,
+            blind_seconds=max(0.0, self.seconds - self.sighted),
             why=why,
         )

@@ -165,7 +165,8 @@ class Stage:
 
     def _ask(self, plan: StagePlan, token: Token) -> WatchAsk:
         hold = timedelta(seconds=plan.hold_seconds)
-        chunk = min(max(hold / 10, CHUNK_MIN), CHUNK_MAX)
+        # Half of a demo's hold of seconds, so that its gates are shown while it lasts.
+        chunk = min(max(hold / 10, CHUNK_MIN), CHUNK_MAX, hold / 2)
         settling = isinstance(plan, SettlePlan)
         if settling or self.controls.paused_by is not None:
             chunk = max(chunk, min(CHUNK_BRAKED, hold))
@@ -176,6 +177,8 @@ class Stage:
             look_seconds=self.order.plan.look_seconds,
             lease_seconds=None if settling else self.order.plan.lease_seconds,
             until_pass=not settling and not self._passable(),
+            slices_seen=self.watched.slices_seen if self.watched else -1,
+            blind_seconds=self.watched.blind_seconds if self.watched else 0.0,
             op_id=f"{self.order.header.release}/{plan.name}/watch",
         )
 

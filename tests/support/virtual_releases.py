@@ -221,6 +221,14 @@ class World:
         """The events of a release."""
         return (await self.record(order)).events
 
+    async def forward_to_zero(self, handle: WorkflowHandle[ReleaseWorkflow, Outcome]) -> None:
+        """Let time pass in strides until the candidate has no share; no watch is overtaken."""
+        for _ in range(40):
+            if self.traffic.share_bp(self.target.name) == 0:
+                return
+            await unless_ended(self.env.fast_forward(handle, timedelta(seconds=30)))
+        raise AssertionError("the candidate kept its share")
+
     async def forward_to(
         self,
         handle: WorkflowHandle[ReleaseWorkflow, Outcome],

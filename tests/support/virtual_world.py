@@ -238,6 +238,7 @@ class VirtualEvidence:
         self.after_promotion: Mapping[str, float] | None = (
             None  # the candidate's rates from then on
         )
+        self.silent_at: str | None = None  # the stage in which the source says nothing
         # Since when, the candidate's rates from then on.
         self.harm: tuple[float, Mapping[str, float]] | None = None
         self._rows: dict[tuple[str, int, int, int], JsonValue] = {}
@@ -247,7 +248,7 @@ class VirtualEvidence:
         self.harm = (self.traffic.clock.monotonic(), rates)
 
     async def stage(self, *, target: str, epoch: int, segment: int, plan: StagePlan) -> Evidence:
-        if self.down:
+        if self.down or plan.name == self.silent_at:
             raise Unreachable("the evidence source is down")
         life = self.traffic.lives.get((target, epoch, segment))
         rows: dict[str, list[JsonValue]] = {}

@@ -43,8 +43,9 @@ async def test_a_dead_registry_delays_the_record_of_a_breach_but_not_the_rollbac
         world.registry.down = True
         world.evidence.harm_from_now({**CLEAN, "error": 0.5})
 
-        await world.env.fast_forward(handle, timedelta(minutes=5))
+        await world.forward_to_zero(handle)
         share_while_dead = world.traffic.share_bp(world.target.name)
+        await world.env.fast_forward(handle, timedelta(minutes=1))
         pages_while_dead = len(world.pages.pages)
         world.registry.down = False
         outcome = await world.to_end(handle)
@@ -70,7 +71,7 @@ async def test_a_dead_pager_gets_the_page_later_and_once(
         world.pages.down = True
 
         world.evidence.harm_from_now({**CLEAN, "error": 0.5})
-        await world.env.fast_forward(handle, timedelta(minutes=5))
+        await world.forward_to_zero(handle)
         share_while_dead = world.traffic.share_bp(world.target.name)
         world.pages.down = False
         outcome = await world.to_end(handle)

@@ -200,6 +200,22 @@ async def test_evidence_that_stops_coming_pins_and_pages_instead_of_passing(
         await ended_well(world, order, Trigger.CONTROL_LOST)
 
 
+async def test_evidence_is_missed_across_watches_that_are_shorter_than_the_limit(
+    env: WorkflowEnvironment, tmp_path: Path
+) -> None:
+    async with quick_world(env, tmp_path) as world:
+        order = await world.quick_order()  # watches of four seconds, blind after twelve slices
+        handle = await world.start(order)
+
+        world.evidence.silent_at = "5 %"
+        outcome = await world.to_end(handle)
+
+        assert outcome.phase is Phase.ROLLED_BACK
+        await ended_well(world, order, Trigger.CONTROL_LOST)
+        pinned = next(e for e in await world.events(order) if e.kind is EventKind.PINNED)
+        assert "no new slice" in pinned.reason
+
+
 async def test_a_step_that_cannot_pass_is_rolled_back_at_its_deadline(
     env: WorkflowEnvironment, tmp_path: Path
 ) -> None:
