@@ -1,5 +1,6 @@
 """Releases on the real Temporal server in virtual time, in a world of their own each."""
 
+import asyncio
 import contextlib
 import dataclasses
 import uuid
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from temporalio import activity
+from temporalio.api.enums.v1 import PendingActivityState
 from temporalio.client import WorkflowHandle
 from temporalio.common import TypedSearchAttributes
 from temporalio.contrib.pydantic import pydantic_data_converter
@@ -50,6 +52,7 @@ from workers.wiring import Ports, build_workers
 from workflows.release import ReleaseWorkflow
 from workflows.story import SEARCH_ATTRIBUTE_KEYS, first_attributes
 
+IDLE_POLLS = 3_000
 CLEAN = {"error": 0.0, "late": 0.0, "refusal": 0.0}
 STARTED_AT = datetime(2026, 11, 20, 1, 19, 8, tzinfo=UTC)
 LONGER = {
@@ -96,17 +99,24 @@ async def virtual_temporal() -> AsyncIterator[WorkflowEnvironment]:
 
 
 class _FollowServerTime(Interceptor):
-    """Before each activity the world's clock follows the server's virtual time."""
+    """Before an activity the world's clock follows the server's virtual time, unless a watch makes it pass.
 
-    def __init__(self, clock: VirtualClock) -> None:
+    From the claim to the undo the release's own watch does: the server gives each workflow a time of
+    its own and may skip over a watch that is due, and neither may let a lease run out.
+    """
+
+    def __init__(self, clock: VirtualClock, traffic: VirtualTraffic) -> None:
         self._clock = clock
+        self._traffic = traffic
 
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:  # noqa: A002 - the SDK's name
-        clock = self._clock
+        clock, traffic = self._clock, self._traffic
 
         class Following(ActivityInboundInterceptor):
             async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002, ANN401 - the SDK's signature
-                clock.follow(activity.info().current_attempt_scheduled_time)
+                info = activity.info()
+                if not traffic.held or info.activity_type == "undo":
+                    clock.follow(info.current_attempt_scheduled_time)
                 return await self.next.execute_activity(input)
 
         return Following(next)
@@ -221,12 +231,31 @@ class World:
         """The events of a release."""
         return (await self.record(order)).events
 
+    async def forward(
+        self, handle: WorkflowHandle[ReleaseWorkflow, Outcome], stride: timedelta
+    ) -> None:
+        """Let a stride of time pass, from idle to idle: what is in flight is never skipped over."""
+        await self._idle(handle)
+        await unless_ended(self.env.fast_forward(handle, stride))
+        await self._idle(handle)
+
+    async def _idle(self, handle: WorkflowHandle[ReleaseWorkflow, Outcome]) -> None:
+        """Wait until the workflow only waits for time."""
+        for _ in range(IDLE_POLLS):
+            seen = (await handle.describe()).raw_description
+            waits = PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED
+            busy = [a for a in seen.pending_activities if a.state != waits or a.attempt <= 1]
+            if not busy and not seen.HasField("pending_workflow_task"):
+                return
+            await asyncio.sleep(0.01)
+        raise AssertionError("the release does not come to rest")
+
     async def forward_to_zero(self, handle: WorkflowHandle[ReleaseWorkflow, Outcome]) -> None:
         """Let time pass in strides until the candidate has no share; no watch is overtaken."""
         for _ in range(40):
             if self.traffic.share_bp(self.target.name) == 0:
                 return
-            await unless_ended(self.env.fast_forward(handle, timedelta(seconds=30)))
+            await self.forward(handle, timedelta(seconds=30))
         raise AssertionError("the candidate kept its share")
 
     async def forward_to(
@@ -243,7 +272,7 @@ class World:
             progress = await handle.query(ReleaseWorkflow.progress)
             if there in {progress.step, progress.phase.value}:
                 return progress
-            await self.env.fast_forward(handle, stride)
+            await self.forward(handle, stride)
             passed += stride
         raise AssertionError(f"the release never came to {there}: {progress.line}")
 
@@ -271,7 +300,11 @@ async def virtual_world(
     await traffic.add_target(target, baseline)
     await registry.set_target(target, baseline)
     workers: Sequence[Worker] = build_workers(
-        env.client, ports, settings, interceptors=[_FollowServerTime(clock)], own_run=lambda: run
+        env.client,
+        ports,
+        settings,
+        interceptors=[_FollowServerTime(clock, traffic)],
+        own_run=lambda: run,
     )
     async with contextlib.AsyncExitStack() as stack:
         for worker in workers:

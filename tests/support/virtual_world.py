@@ -178,6 +178,12 @@ class VirtualTraffic:
         for split in list(self.targets.values()):
             self._set(gateway_splits.expire(split, self._at()))
 
+    @property
+    def held(self) -> bool:
+        """A release has a target now, and may have to renew its lease."""
+        claims = [split.claim for split in self.targets.values()]
+        return any(claim is not None and claim.ended is None for claim in claims)
+
     def share_bp(self, target: str) -> int:
         """The candidate's share now, leases considered."""
         self.expire()

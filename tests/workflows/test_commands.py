@@ -45,7 +45,7 @@ async def open_gates_at(world: World, handle: Running, step: str) -> list[str]:
         extended = progress.step == step and progress.verdict is not None
         if extended and progress.verdict is not None and progress.verdict.seconds >= 4:
             return [g.gate for g in progress.verdict.gates if g.verdict != "PASS"]
-        await world.env.fast_forward(handle, timedelta(seconds=1))
+        await world.forward(handle, timedelta(seconds=1))
     raise AssertionError(f"{step} was never extended")
 
 
@@ -58,7 +58,7 @@ async def test_a_pause_stops_the_climb_and_a_resume_lets_it_go_on(
         await world.forward_to(handle, "1 %", stride=STRIDE)
 
         await handle.signal(ReleaseWorkflow.pause, asked("p-1"))
-        await world.env.fast_forward(handle, 15 * MINUTE)
+        await world.forward(handle, 15 * MINUTE)
         paused = await handle.query(ReleaseWorkflow.progress)
         await handle.signal(ReleaseWorkflow.resume, asked("r-1"))
         outcome = await world.to_end(handle)

@@ -23,7 +23,7 @@ async def test_with_a_dead_registry_nothing_climbs(
         await world.forward_to(handle, "1 %", stride=STRIDE)
 
         world.registry.down = True
-        await world.env.fast_forward(handle, timedelta(minutes=12))
+        await world.forward(handle, timedelta(minutes=12))
         during = max(share for _, _, share in world.traffic.deeds)
         world.registry.down = False
         outcome = await world.to_end(handle)
@@ -45,7 +45,7 @@ async def test_a_dead_registry_delays_the_record_of_a_breach_but_not_the_rollbac
 
         await world.forward_to_zero(handle)
         share_while_dead = world.traffic.share_bp(world.target.name)
-        await world.env.fast_forward(handle, timedelta(minutes=1))
+        await world.forward(handle, timedelta(minutes=1))
         pages_while_dead = len(world.pages.pages)
         world.registry.down = False
         outcome = await world.to_end(handle)

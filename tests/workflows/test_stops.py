@@ -146,9 +146,11 @@ async def test_a_watch_whose_run_is_closed_pins_at_its_next_look(
         assert world.traffic.share_bp(world.target.name) == 500
 
         world.run.answer = RunState.CLOSED
-        await world.env.fast_forward(handle, timedelta(minutes=2))
+        await world.forward_to_zero(handle)
 
-        assert world.traffic.share_bp(world.target.name) == 0
+        claim = world.traffic.targets[world.target.name].claim
+        assert claim is not None
+        assert claim.lost_at_bp is None  # pinned, before its lease could run out
         world.run.answer = RunState.RUNNING
         await world.to_end(handle)
         await ended_well(world, order, Trigger.CONTROL_LOST)
