@@ -12,13 +12,16 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/$(HOME_DIR)/pycache
 CODE := rampway workflows activities workers clients tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types contracts unit wheel bench soak lock clean
+.PHONY: help demo lab test check lint types contracts unit wheel bench soak lock clean
 
 help:  ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
 demo: $(VENV)/.demo  ## Set up, then ship a good model, refuse a worse one, roll a harmful one back
 	@$(BIN)/rampway --home $(HOME_DIR)/demo demo
+
+lab: $(VENV)/.demo  ## Play 400 requests of shadow and A/B, then report on their log
+	@$(BIN)/rampway --home $(HOME_DIR) lab
 
 test: check wheel  ## Everything CI runs: check, then the built wheel in a fresh environment
 

@@ -153,6 +153,13 @@ class PromoteAsk(Fact):
     op_id: str
 
 
+class ConcludeAsk(Fact):
+    """Send everything back to the baseline, as planned: the release only reports."""
+
+    token: Token
+    op_id: str
+
+
 class UndoAsk(Fact):
     """Send everything back to the baseline. Without a token, only if this release holds the target."""
 

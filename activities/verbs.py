@@ -12,6 +12,7 @@ from temporalio.exceptions import ApplicationError
 from activities.asks import (
     ClaimAsk,
     Claimed,
+    ConcludeAsk,
     DecideAsk,
     Decided,
     Digests,
@@ -169,6 +170,14 @@ class Verbs:
             await self.registry.point(ask.token.target, ask.candidate, release=ask.release)
             observed = await self.traffic.end(ask.token, ending=Ending.PROMOTED, op_id=ask.op_id)
             return await self._applied(observed)
+
+    @activity.defn
+    async def conclude(self, ask: ConcludeAsk) -> Observed:
+        """Send everything back to the baseline at the end of a release that only reports."""
+        async with heartbeats(), final_refusals():
+            return await self._applied(
+                await self.traffic.end(ask.token, ending=Ending.ROLLED_BACK, op_id=ask.op_id)
+            )
 
     @activity.defn
     async def undo(self, ask: UndoAsk) -> Undone:

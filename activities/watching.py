@@ -12,7 +12,7 @@ from temporalio.exceptions import ApplicationError
 from activities.asks import Digests, Judged, WatchAsk, Watched, WatchEnd
 from rampway.gates.facts import canonical
 from rampway.gates.verdicts import StageVerdict, Verdict
-from rampway.gates.weigh import weigh
+from rampway.gates.weigh import Weigher
 from rampway.ports import Clock, EvidenceSource, OwnRun, RunState, Traffic, Unreachable
 from rampway.release.splits import PinCause, PinnedBy, RefusalCode, Refused
 
@@ -66,6 +66,7 @@ class _Watch:
     def __init__(self, parts: Watching, ask: WatchAsk) -> None:
         self.parts = parts
         self.ask = ask
+        self.weigher = Weigher(ask.plan)
         self.began = parts.clock.monotonic()
         self.looked = 0.0
         self.looks = 0
@@ -179,7 +180,7 @@ class _Watch:
             activity.logger.warning("watch.no_evidence", extra={"why": str(unreachable)})
             return None
         self.looks += 1
-        verdict = weigh(ask.plan, evidence)
+        verdict = self.weigher.look(evidence)
         kept = verdict.verdict is Verdict.BREACH
         self.judged = Judged(
             verdict=verdict,

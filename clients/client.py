@@ -21,6 +21,7 @@ from temporalio.common import (
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from rampway.gates.plans import AbPlan, SettlePlan, ShadowPlan, StagePlan, StepPlan
 from rampway.release.controls import Command, Handled, OverrideCommand, Verb
 from rampway.release.orders import Outcome, Progress, ReleaseOrder
 from workers.settings import TASK_QUEUE
@@ -118,22 +119,32 @@ def _details(order: ReleaseOrder) -> str:
     header, plan = order.header, order.plan
     demo = "DEMO target. " if header.target.kind == "demo" else ""
     rows = [
-        f"| {step.name} | {step.hold_seconds:g} s | {step.must} | {step.units:,} {step.units_arm} |"
-        for step in plan.steps
+        f"| {stage.name} | {stage.hold_seconds:g} s | {_must(stage)} |" for stage in plan.watched
     ]
-    shadow = [f"| shadow | {plan.shadow.hold_seconds:g} s | PASS | |"] if plan.shadow else []
     people = f"Owner **{header.owner}**, team {header.team}, started by {header.actor}."
     lines = [
         f"{demo}{people} Error budget {plan.error_budget:.2%}.",
         "",
         "| stage | hold | must | exposure |",
         "|---|---|---|---|",
-        *shadow,
         *rows,
         "",
         f"`rampway status {header.name}`",
     ]
     return "\n".join(lines)
+
+
+def _must(stage: StagePlan) -> str:
+    """What a stage has to show, and on how much exposure."""
+    match stage:
+        case StepPlan():
+            return f"{stage.must} | {stage.units:,} {stage.units_arm}"
+        case ShadowPlan():
+            return f"PASS | {stage.pairs:,} pairs, or the hold"
+        case AbPlan():
+            return f"no BREACH | {stage.units:,} per arm"
+        case SettlePlan():
+            return "no BREACH | "
 
 
 async def _asked(call: Awaitable[T]) -> T:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clients.exits import Exit, Failure
-from rampway.adapters.evals_files import EvalFileError, Incomparable, pair_evals
+from rampway.adapters.evals_files import EvalFileError, Incomparable, PairedEvals, pair_evals
 from rampway.gates.evidence import PairedCases
 from rampway.gates.facts import Fact, canonical
 from rampway.ports import NotFound, Registry
@@ -58,7 +58,7 @@ async def make_draft(path: Path, registry: Registry) -> Draft:
     try:
         standing = await registry.target(spec.target)
     except NotFound as missing:
-        raise Failure(f"{missing} Next: rampway target add {spec.target}", Exit.USAGE) from missing
+        raise Failure(str(missing), Exit.USAGE) from missing
     shortfalls = check_minimums(spec, standing.target)
     if shortfalls:
         located = locate_shortfalls(shortfalls, text, filename=path.name)
@@ -124,30 +124,60 @@ async def pair_cases(
 
     Raises Failure: usage for a file that is wrong, stopped for results that cannot be compared.
     """
+    try:
+        paired = await pair_results(
+            draft,
+            ResultFiles(baseline_results, candidate_results, safety_baseline, safety_candidate),
+        )
+    except Incomparable as differs:
+        raise Failure(f"INCOMPARABLE: {differs}", Exit.STOPPED) from differs
+    return paired.cases
+
+
+@dataclass(frozen=True)
+class ResultFiles:
+    """Files of eval results; a part is one prompt, provider or task of a file that has several."""
+
+    baseline: Path
+    candidate: Path
+    safety_baseline: Path | None = None
+    safety_candidate: Path | None = None
+    baseline_part: str | None = None
+    candidate_part: str | None = None
+    scorer: str | None = None
+
+
+async def pair_results(draft: Draft, files: ResultFiles) -> PairedEvals:
+    """Pair files of eval results for this draft's artifacts, with what people read beside it.
+
+    Raises Failure (usage) for a file that is wrong, Incomparable for results that measure two things.
+    """
     if draft.spec.offline.safety is not None and (
-        safety_baseline is None or safety_candidate is None
+        files.safety_baseline is None or files.safety_candidate is None
     ):
         raise Failure(
             "release.yaml plans offline.safety, but no results of it were given. "
             "Next: --safety-baseline and --safety-candidate",
             Exit.USAGE,
         )
+    slices = draft.plan.offline.slices
     try:
         return await asyncio.to_thread(
             pair_evals,
-            baseline_results,
-            candidate_results,
+            files.baseline,
+            files.candidate,
             cluster=draft.spec.offline.cluster,
-            slices=(),
+            slices=slices.by if slices is not None else (),
             baseline_artifact=draft.standing.baseline.artifact,
             candidate_artifact=draft.artifact_digest,
-            safety_baseline=safety_baseline,
-            safety_candidate=safety_candidate,
+            safety_baseline=files.safety_baseline,
+            safety_candidate=files.safety_candidate,
+            baseline_part=files.baseline_part,
+            candidate_part=files.candidate_part,
+            scorer=files.scorer,
         )
     except EvalFileError as wrong:
         raise Failure(str(wrong), Exit.USAGE) from wrong
-    except Incomparable as differs:
-        raise Failure(f"INCOMPARABLE: {differs}", Exit.STOPPED) from differs
 
 
 async def make_order(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
-from rampway.gates.plans import SettlePlan, ShadowPlan, StepPlan
+from rampway.gates.plans import AbPlan, SettlePlan, ShadowPlan, StepPlan
 from rampway.gates.verdicts import GateVerdict, StageVerdict, Verdict
 from rampway.release.events import EventKind
 from rampway.release.orders import Progress
@@ -29,6 +29,7 @@ from rampway.reports.words import (
 )
 
 MINUTES_FROM_SECONDS = 120
+HOURS_FROM_SECONDS = 6 * 3600
 GOING_DOWN = frozenset({Phase.PINNED, Phase.ROLLING_BACK})
 NAME_WIDTH = 60
 
@@ -44,7 +45,7 @@ class View:
     progress: Progress
     record: Record | None = None
     stages: tuple[str, ...] = ()
-    plan: StepPlan | ShadowPlan | SettlePlan | None = None
+    plan: StepPlan | ShadowPlan | AbPlan | SettlePlan | None = None
     observed: Observed | None = None
     gateway_silence: str = ""
 
@@ -174,6 +175,8 @@ def _hold(progress: Progress, now: datetime) -> str:
 
 
 def _of(elapsed: float, whole: float) -> str:
+    if whole >= HOURS_FROM_SECONDS:
+        return f"{elapsed / 3600:.1f} of {whole / 3600:g} h"
     if whole >= MINUTES_FROM_SECONDS:
         return f"{int(elapsed // 60)} of {round(whole / 60)} min"
     return f"{int(elapsed)} of {round(whole)} s"

@@ -95,11 +95,11 @@ async def rehearse(
         cases = await paired(draft, results)
     verdict = weigh_offline(draft.plan.offline, cases)
     name = release_name(draft.spec.target, draft.identity(attempt))
-    steps = ", ".join(step.name for step in draft.plan.steps)
+    stages = ", ".join(stage.name for stage in draft.plan.watched)
     old, new = short(draft.standing.baseline.artifact), short(draft.artifact_digest)
     mark = demo_mark(draft.standing.target)
     text = (
-        f"{mark}would start {name}: {old} to {new}, steps {steps}; nothing was started.\n"
+        f"{mark}would start {name}: {old} to {new}, stages {stages}; nothing was started.\n"
         f"{offline_text(verdict)}"
     )
     facts: dict[str, JsonValue] = {

@@ -14,7 +14,7 @@ from clients.exits import Failure
 from clients.finding import Found
 from clients.output import VERDICT_COLOURS, VERDICT_WORDS, now
 from clients.screens import View, change_key, change_line
-from rampway.gates.plans import SettlePlan, ShadowPlan, StepPlan
+from rampway.gates.plans import AbPlan, SettlePlan, ShadowPlan, StepPlan
 from rampway.release.orders import Progress
 from rampway.release.records import Record
 from rampway.reports.words import demo_mark
@@ -79,14 +79,12 @@ async def stages_of(record: Record | None, registry: "Registry | None") -> tuple
         plan = ReleasePlan.model_validate_json(await registry.get(record.header.plan))
     except (NotFound, Tampered, Unreachable, ValueError):
         return ()  # the bar then shows what has passed; `verify` tells what is wrong
-    shadow = (plan.shadow.name,) if plan.shadow else ()
-    settling = (plan.settle.name,) if plan.settle else ()
-    return (plan.offline.name, *shadow, *(step.name for step in plan.steps), *settling)
+    return (plan.offline.name, *(stage.name for stage in plan.watched))
 
 
 async def frozen_plan(
     progress: Progress, record: Record | None, registry: "Registry | None"
-) -> StepPlan | ShadowPlan | SettlePlan | None:
+) -> StepPlan | ShadowPlan | AbPlan | SettlePlan | None:
     """The present stage's plan with its thresholds, as its last event stored it."""
     from pydantic import TypeAdapter
 
@@ -98,7 +96,7 @@ async def frozen_plan(
     named = [e.plan for e in record.events if e.step == progress.step and e.plan]
     if not named:
         return None
-    adapter: TypeAdapter[StepPlan | ShadowPlan | SettlePlan] = TypeAdapter(StagePlan)
+    adapter: TypeAdapter[StepPlan | ShadowPlan | AbPlan | SettlePlan] = TypeAdapter(StagePlan)
     try:
         return adapter.validate_json(await registry.get(named[-1]))
     except (NotFound, Tampered, Unreachable, ValueError):

@@ -125,6 +125,7 @@ def build_workers(
             verbs.split,
             verbs.decide,
             verbs.promote,
+            verbs.conclude,
             verbs.undo,
             verbs.repoint,
             verbs.record,

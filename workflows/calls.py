@@ -14,6 +14,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.asks import (
         ClaimAsk,
         Claimed,
+        ConcludeAsk,
         DecideAsk,
         Decided,
         MeasureAsk,
@@ -153,6 +154,19 @@ def promote(ask: PromoteAsk) -> ActivityHandle[Observed]:
     )
 
 
+def conclude(ask: ConcludeAsk) -> ActivityHandle[Observed]:
+    """The planned end of a release that only reports; the watch goes on until it is confirmed."""
+    return workflow.start_activity_method(
+        Verbs.conclude,
+        ask,
+        activity_id="conclude",
+        summary="conclude, 0 %: the release only reports",
+        start_to_close_timeout=DOWN_ATTEMPT,
+        heartbeat_timeout=HEARTBEAT_TIMEOUT,
+        retry_policy=QUICK,
+    )
+
+
 def undo(ask: UndoAsk) -> ActivityHandle[Undone]:
     """Everything back to the baseline, for ever until it is confirmed."""
     return workflow.start_activity_method(
@@ -192,13 +206,13 @@ def record(ask: RecordAsk) -> ActivityHandle[int]:
     )
 
 
-def page(ask: PageAsk) -> ActivityHandle[Paged]:
+def page(ask: PageAsk, about: str) -> ActivityHandle[Paged]:
     """Page, for ever until it is delivered; the key makes repeats one incident."""
     return workflow.start_activity_method(
         Verbs.page,
         ask,
-        activity_id=f"page-{ask.page.severity}",
-        summary=f"page on call: {ask.page.severity}",
+        activity_id=f"page-{about}",
+        summary=f"page on call: {about}",
         start_to_close_timeout=DOWN_ATTEMPT,
         retry_policy=QUICK,
         priority=FIRST,

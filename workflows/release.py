@@ -16,6 +16,7 @@ from workflows.waits import finish, within, words
 with workflow.unsafe.imports_passed_through():
     from activities.asks import (
         ClaimAsk,
+        ConcludeAsk,
         DecideAsk,
         Decided,
         MeasureAsk,
@@ -23,7 +24,7 @@ with workflow.unsafe.imports_passed_through():
         PromoteAsk,
         SplitAsk,
     )
-    from rampway.gates.plans import SettlePlan, ShadowPlan, StagePlan, StepPlan
+    from rampway.gates.plans import AbPlan, SettlePlan, ShadowPlan, StagePlan, StepPlan
     from rampway.gates.verdicts import Verdict
     from rampway.release.controls import Command, Controls, OverrideCommand, Verb
     from rampway.release.events import EventKind
@@ -58,10 +59,15 @@ class ReleaseWorkflow:
             await self._pass_offline_gate(order)
             await self._claim_target()
             await self._pass_shadow()
-            for step in self.plan.steps:
+            for step in self.plan.climb:
                 await self._pass_canary(step)
-            await self._promote()
-            await self._settle()
+            await self._pass_ab()
+            if self.plan.full is None:
+                await self._conclude()
+            else:
+                await self._pass_canary(self.plan.full)
+                await self._promote()
+                await self._settle()
         except (Stopped, ActivityError, asyncio.CancelledError) as stop:
             await finish(self._roll_back(as_stopped(stop, self.story.phase)))
         await finish(self._close())
@@ -216,7 +222,13 @@ class ReleaseWorkflow:
         await self._raise_to(step)
         await self._hold(self.stage.plan or step, self.plan.rate_lag_seconds)
 
-    async def _raise_to(self, step: StepPlan) -> None:
+    async def _pass_ab(self) -> None:
+        """Keep a fixed split for a fixed time, under the same watch."""
+        if self.plan.ab is not None:
+            await self._raise_to(self.plan.ab)
+            await self._hold(self.stage.plan or self.plan.ab, self.plan.rate_lag_seconds)
+
+    async def _raise_to(self, step: StepPlan | AbPlan) -> None:
         """Record the raise, then act; the stage before is watched until the new share applies."""
         plan = await self._measured(step)
         event = self.story.tell(
@@ -238,9 +250,11 @@ class ReleaseWorkflow:
         await self.stage.beside(calls.split(ask, f"set share {step.name}"))
         self.stage.begin(plan, token)
 
-    def _raise_trigger(self, step: StepPlan) -> Trigger | None:
-        if step is self.plan.steps[-1]:
+    def _raise_trigger(self, step: StepPlan | AbPlan) -> Trigger | None:
+        if step is self.plan.full:
             return Trigger.FULL_BEGAN
+        if step is self.plan.ab:
+            return Trigger.AB_BEGAN
         return None if self.story.phase is Phase.CANARY else Trigger.CANARY_BEGAN
 
     async def _measured(self, plan: StagePlan) -> StagePlan:
@@ -357,6 +371,20 @@ class ReleaseWorkflow:
             longer, f"hold {plan.name} extended by {words(longer)}: {why}", early=True
         )
 
+    async def _conclude(self) -> None:
+        """The planned end of a release that only reports: all traffic is the baseline's again."""
+        token = self.stage.token_at(self.story.ledger.next_sequence)
+        ask = ConcludeAsk(token=token, op_id=self._op("report", "conclude"))
+        await self.stage.beside(calls.conclude(ask))
+        self.stage.stop_watching()
+        self.story.tell(
+            EventKind.CONCLUDED,
+            f"{self.passed[-1]} passed; the release only reports",
+            trigger=Trigger.REPORTED,
+            share_bp=0,
+        )
+        self.story.show("CONCLUDED: all traffic is on the baseline", self.story.verdict)
+
     async def _promote(self) -> None:
         """The commit point: the candidate becomes the baseline, and is watched while it settles."""
         header = self.order.header
@@ -408,6 +436,7 @@ class ReleaseWorkflow:
     async def _close(self) -> None:
         """Answer the commands that came too late, and see everything recorded."""
         self.stage.obey()
+        await self.stage.paged()
         await self.story.recorded()
 
     def _outcome(self) -> Outcome:

@@ -145,7 +145,7 @@ class Rollback:
             step=self.story.step or "-",
             verdict=stop.judged.verdict if stop.judged else None,
         )
-        paged = await calls.page(PageAsk(page=page))
+        paged = await calls.page(PageAsk(page=page), severity.value)
         self.story.tell(
             EventKind.PAGED, page.summary, data={"key": page.key, "delivery": paged.delivery}
         )

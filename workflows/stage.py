@@ -12,9 +12,9 @@ from workflows.stops import LeaseLost, Stopped
 from workflows.story import Story
 
 with workflow.unsafe.imports_passed_through():
-    from activities.asks import WatchAsk, Watched, WatchEnd
-    from rampway.gates.plans import SettlePlan, StagePlan
-    from rampway.gates.verdicts import Verdict
+    from activities.asks import PageAsk, WatchAsk, Watched, WatchEnd
+    from rampway.gates.plans import AbPlan, SettlePlan, StagePlan
+    from rampway.gates.verdicts import StageVerdict, Verdict
     from rampway.release.controls import (
         Command,
         Controls,
@@ -24,10 +24,12 @@ with workflow.unsafe.imports_passed_through():
         Verb,
         refuse,
     )
-    from rampway.release.decisions import next_commands
+    from rampway.release.decisions import mismatch, next_commands
     from rampway.release.events import EventKind
     from rampway.release.orders import ReleaseOrder
+    from rampway.release.paging import mismatch_page
     from rampway.release.phases import Trigger
+    from rampway.release.records import Page
     from rampway.release.splits import Token
     from rampway.reports.words import where
 
@@ -36,6 +38,7 @@ T = TypeVar("T")
 CHUNK_MIN = timedelta(seconds=10)
 CHUNK_MAX = timedelta(minutes=3)
 CHUNK_BRAKED = timedelta(minutes=10)
+CHUNKS_AB = 72  # of a fixed time of days: half the events that a history may have
 
 STOPS = {
     WatchEnd.BREACH: Trigger.BREACH,
@@ -68,6 +71,8 @@ class Stage:
         self.hold_ends_at: datetime | None = None
         self.deadline_at: datetime | None = None
         self._watching: asyncio.Task[None] | None = None
+        self._paging: asyncio.Task[None] | None = None  # kept, or it would be collected
+        self._mismatched: str | None = None  # the stage whose mismatch was paged
 
     def begin(self, plan: StagePlan, token: Token) -> None:
         """Watch the stage that now applies; the watch of the stage before ends only here."""
@@ -85,6 +90,11 @@ class Stage:
         if self._watching is not None:
             self._watching.cancel()
             self._watching = None
+
+    async def paged(self) -> None:
+        """Come back when a page that was begun is delivered."""
+        if self._paging is not None:
+            await self._paging
 
     def token_at(self, sequence: int) -> Token:
         """The claim's token for a write ordered by the event with this number."""
@@ -155,6 +165,7 @@ class Stage:
             if watched.judged is not None:
                 self.story.verdict = watched.judged.verdict
                 self.show()
+                self._page_mismatch(plan, watched.judged.verdict)
             if watched.end in STOPS:
                 raise _stop(plan, watched)
             if watched.end is WatchEnd.STOOD_DOWN:
@@ -163,11 +174,28 @@ class Stage:
             if ahead > timedelta(0):  # only in virtual time: the watch's clock ran ahead
                 await workflow.sleep(ahead, summary="virtual time")
 
+    def _page_mismatch(self, plan: StagePlan, verdict: StageVerdict) -> None:
+        """Page once a stage when the split does not send what it promises; the stage holds."""
+        gate = mismatch(plan, verdict)
+        if gate is None or self._mismatched == plan.name:
+            return
+        self._mismatched = plan.name
+        page = mismatch_page(self.order, step=plan.name, gate=gate)
+        self._paging = asyncio.create_task(self._tell_page(page))
+
+    async def _tell_page(self, page: Page) -> None:
+        paged = await calls.page(PageAsk(page=page), f"sample ratio, {self.story.step}")
+        self.story.tell(
+            EventKind.PAGED, page.summary, data={"key": page.key, "delivery": paged.delivery}
+        )
+
     def _ask(self, plan: StagePlan, token: Token) -> WatchAsk:
         hold = timedelta(seconds=plan.hold_seconds)
         # Half of a demo's hold of seconds, so that its gates are shown while it lasts.
         chunk = min(max(hold / 10, CHUNK_MIN), CHUNK_MAX, hold / 2)
         settling = isinstance(plan, SettlePlan)
+        if isinstance(plan, AbPlan):
+            chunk = max(chunk, hold / CHUNKS_AB)
         if settling or self.controls.paused_by is not None:
             chunk = max(chunk, min(CHUNK_BRAKED, hold))
         return WatchAsk(

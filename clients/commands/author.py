@@ -1,4 +1,4 @@
-"""What an author works with: init, validate, schema, artifact, plan and eval."""
+"""What an author works with: init, validate, schema, artifact and plan."""
 
 import os
 from pathlib import Path
@@ -20,7 +20,7 @@ from clients.output import (
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
-    from clients.forecasts import Load
+    from clients.forecasts import Outlook
     from clients.planfile import Accepted, PlanFile
     from clients.releasing import Draft
     from rampway.ports import Registry
@@ -40,18 +40,27 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     default=Path(),
     help="Where to write it [here].",
 )
-def init(directory: Path) -> None:
+@click.option(
+    "--policy",
+    type=click.Choice(["mission", "thresholds", "ab-48h"]),
+    default="mission",
+    show_default=True,
+    help="How the release is decided: each number is explained in the file.",
+)
+def init(directory: Path, policy: str) -> None:
     """Write a release.yaml to start from, and its schema for editors."""
+    from rampway.release.policies import Policy
     from rampway.release.template import init_spec
 
+    chosen = Policy(policy)
     spec, editor_schema = directory / SPEC_NAME, directory / SCHEMA_PATH
     if spec.exists():
         raise Failure(f"{spec} exists; it was left as it is. Next: rampway validate {spec}")
-    write_new(spec, init_spec())
+    write_new(spec, init_spec(chosen))
     if not editor_schema.exists():
         write_new(editor_schema, _schema_text())
     show(
-        f"{spec} and {editor_schema} written: the steps and gates are the defaults.\n"
+        f"{spec} and {editor_schema} written. {chosen}: {chosen.means}.\n"
         f"Next: name your target, candidate and cases, then rampway validate {spec}"
     )
 
@@ -79,8 +88,7 @@ def validate(file: Path, form: Form) -> None:
 
         show(str(SpecErrors(file.name, errors)))
     elif spec is not None:
-        steps = ", ".join(str(step.share) for step in spec.canary.steps)
-        show(f"{file.name} is valid: {spec.target}, steps {steps} %.")
+        show(f"{file.name} is valid: {spec.target}, {_stages(spec)}.")
     for note in notes:
         tell(note)
     if errors:
@@ -111,6 +119,14 @@ async def _validated(file: Path) -> "tuple[Spec | None, tuple[SpecError, ...], l
     shortfalls = check_minimums(spec, standing.target)
     located = locate_shortfalls(shortfalls, text, filename=file.name)
     return spec, located, _missing_files(spec, file.parent)
+
+
+def _stages(spec: "Spec") -> str:
+    """`steps 1, 5, 25, 100 %`, or the stages of a release that only reports."""
+    if not spec.climbs:
+        return f"{', '.join(spec.planned)} and a report"
+    steps = ", ".join(str(step.share) for step in spec.canary.steps)
+    return f"steps {steps} %" + (", an A/B before the last" if spec.parts > len(spec.steps) else "")
 
 
 def _missing_files(spec: "Spec", directory: Path) -> list[str]:
@@ -195,6 +211,11 @@ def digest(file: Path, form: Form) -> None:
     show_default=True,
     help="Where to write the plan for `rampway start`.",
 )
+@click.option(
+    "--judge-sd",
+    type=click.FloatRange(min=0, min_open=True),
+    help="How much paired judge scores differ, in standard deviations of one score, if known.",
+)
 @click.option("--accept-underpowered", is_flag=True, help="Plan what this traffic cannot decide.")
 @click.option("--reason", help="Why that is accepted; it is recorded.")
 @dry_run_option
@@ -202,6 +223,7 @@ def digest(file: Path, form: Form) -> None:
 def plan(
     file: Path,
     rps: float | None,
+    judge_sd: float | None,
     out: Path,
     reason: str | None,
     form: Form,
@@ -216,16 +238,21 @@ def plan(
     if accept_underpowered and not (reason or "").strip():
         raise click.UsageError("--accept-underpowered is recorded, so it needs a --reason")
     accepted = Accepted(actor=actor(), reason=reason or "") if accept_underpowered else None
-    run(_plan(file, rps, None if dry_run else out, form, accepted))
+    run(_plan(file, rps, judge_sd, None if dry_run else out, form, accepted))
 
 
 async def _plan(
-    file: Path, rps: float | None, out: Path | None, form: Form, accepted: "Accepted | None"
+    file: Path,
+    rps: float | None,
+    judge_sd: float | None,
+    out: Path | None,
+    form: Form,
+    accepted: "Accepted | None",
 ) -> None:
-    from clients.forecasts import can_decide, forecast_text, measure_load, suggest
+    from clients.forecasts import look_ahead, outlook_text
+    from clients.loads import measure_load
     from clients.planfile import write_plan
     from clients.releasing import make_draft
-    from rampway.release.forecast import forecast
 
     async with open_registry() as registry, open_data_plane() as plane:
         draft = await make_draft(file, registry)
@@ -237,22 +264,28 @@ async def _plan(
             f"The gateway tells no rate of traffic for {draft.spec.target} ({load.words}). "
             "Next: give --rps, its requests per second"
         )
-    told = forecast(draft.plan, requests_per_second=rate, baseline=load.rates)
-    decides = can_decide(told)
-    target = draft.standing.target
-    change = () if decides else suggest(draft.spec, target, load, rate)
-    written = out if decides or accepted else None
+    outlook = look_ahead(
+        draft.plan,
+        draft.spec,
+        draft.standing.target,
+        load,
+        requests_per_second=rate,
+        judge_sd=judge_sd,
+    )
+    written = out if outlook.decides or accepted else None
     if written is not None:
-        planned = await _planned(written, file, draft, told, None if decides else accepted)
+        planned = await _planned(
+            written, file, draft, outlook.told, None if outlook.decides else accepted
+        )
         write_plan(written, planned)
     if form is Form.JSON:
-        show_json(_plan_facts(draft, told, load, written, change))
+        show_json(_plan_facts(draft, outlook, written))
     else:
-        show(forecast_text(draft.plan, told, load, target=target, change=change, diff=changes))
+        show(outlook_text(outlook, diff=changes))
         if written is not None:
             named = draft.plan.name
             show(f"plan {named} written to {written}    Next: rampway start {written}")
-    if not decides and accepted is None:
+    if not outlook.decides and accepted is None:
         leave(Exit.INCONCLUSIVE)
 
 
@@ -293,57 +326,22 @@ async def _planned(
     )
 
 
-def _plan_facts(
-    draft: "Draft", told: "Forecast", load: "Load", written: Path | None, change: tuple[str, ...]
-) -> "dict[str, JsonValue]":
-    from clients.forecasts import can_decide
+def _plan_facts(draft: "Draft", outlook: "Outlook", written: Path | None) -> "dict[str, JsonValue]":
+    from clients.proposing import change_lines
 
+    finds, proposal = outlook.finds, outlook.proposal
     return {
         "target": draft.spec.target,
         "kind": draft.standing.target.kind.value,
         "plan": draft.plan.digest,
         "baseline": draft.standing.baseline.artifact,
         "candidate": draft.artifact_digest,
-        "can_decide": can_decide(told),
-        "load": load.words,
-        "forecast": told.model_dump(mode="json"),
-        "suggestion": list(change),
+        "can_decide": outlook.decides,
+        "load": outlook.load.words,
+        "forecast": outlook.told.model_dump(mode="json"),
+        "finds": finds.model_dump(mode="json") if finds else None,
+        "proposal": proposal.model_dump(mode="json") if proposal else None,
+        "suggestion": list(change_lines(proposal, outlook.told)),
+        "volumes": [volume.model_dump(mode="json") for volume in outlook.volumes],
         "written": str(written) if written else None,
     }
-
-
-@click.command("eval")
-@click.argument("baseline", type=FILE)
-@click.argument("candidate", type=FILE)
-@click.option("--cluster", help="The column of cases that are not independent.")
-@click.option("--safety-baseline", type=FILE, help="Safety cases, answered by the baseline.")
-@click.option("--safety-candidate", type=FILE, help="The same, by the candidate.")
-@click.option("--spec", type=FILE, help="The release.yaml whose settings and candidate these are.")
-@output_option
-def evaluate(
-    baseline: Path,
-    candidate: Path,
-    cluster: str | None,
-    safety_baseline: Path | None,
-    safety_candidate: Path | None,
-    spec: Path | None,
-    form: Form,
-) -> None:
-    """The offline gate on two files of eval results; exit 0 PASS, 3 BREACH, 5 INCONCLUSIVE."""
-    from clients.ci import write_summary
-    from clients.evals import EvalFiles, weigh_files
-
-    if spec is not None and cluster is not None:
-        raise click.UsageError("--spec names the cluster itself. Next: drop --cluster")
-    files = EvalFiles(baseline, candidate, cluster, safety_baseline, safety_candidate)
-    weighed = run(weigh_files(files, spec))
-    if form is Form.JSON:
-        facts = weighed.verdict.model_dump(mode="json")
-        show_json({**facts, "recorded": weighed.recorded, "exit_code": int(weighed.code)})
-    else:
-        show(weighed.text)
-    write_summary(weighed.markdown)
-    leave(weighed.code)
-
-
-eval = evaluate  # noqa: A001 - the verb's name; the module's commands are looked up by it

@@ -7,10 +7,11 @@ import httpx
 from pydantic import BaseModel, JsonValue, ValidationError
 
 from rampway.gates.evidence import BaselineCounts, Evidence
-from rampway.gates.plans import SettlePlan, ShadowPlan, StagePlan, StepPlan
+from rampway.gates.plans import AbPlan, SettlePlan, ShadowPlan, StagePlan, StepPlan
 from rampway.ports import Unreachable
 
-JUDGE_STREAM = "judge"
+JUDGE_STREAM, ERROR_STREAM = "judge", "error"
+GRADER, JUDGE = "grader", "judge"  # names of sources
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -61,6 +62,23 @@ class _Judged(BaseModel):
     rows: list[dict[str, JsonValue]]
 
 
+class _SampledArms(BaseModel):
+    candidate: JsonValue = None
+    baseline: JsonValue = None
+
+
+class _SampledRow(BaseModel):
+    i: int
+    scores: JsonValue
+    unjudged: _SampledArms
+
+
+class _Sampled(BaseModel):
+    grader: str
+    sealed: int
+    rows: list[_SampledRow]
+
+
 class GatewayEvidence:
     """The evidence port over the gateway's admin API and the judge's counts, both by HTTP."""
 
@@ -72,6 +90,9 @@ class GatewayEvidence:
         where = {"epoch": epoch, "segment": segment}
         if isinstance(plan, ShadowPlan):
             return await self._shadow(target, where, plan)
+        if isinstance(plan, StepPlan) and plan.quality is not None:
+            rates = await self._rates(target, where, plan)
+            return await self._with_quality(rates, where, plan.quality.stream)
         return await self._rates(target, where, plan)
 
     async def baseline(self, *, target: str, last_units: int) -> BaselineCounts:
@@ -92,24 +113,24 @@ class GatewayEvidence:
                     [row.get("i"), row.get("pairs"), row.get("lost")] for row in judged.rows
                 ]
             },
-            sources={"grader": judged.grader},
+            sources={GRADER: judged.grader},
         )
 
     async def _rates(
-        self, target: str, where: dict[str, int], plan: StepPlan | SettlePlan
+        self, target: str, where: dict[str, int], plan: StepPlan | AbPlan | SettlePlan
     ) -> Evidence:
         answer = await _get(self._gateway, f"/v1/targets/{target}/slices", where)
         slices = _read(_Slices, answer)
         sealed: dict[str, int] = {}
         rows: dict[str, list[JsonValue]] = {}
-        for gate in plan.gates:
-            if gate.stream == "error":
-                sealed[gate.stream] = slices.fast.sealed
-                rows[gate.stream] = [_fast_row(row) for row in slices.fast.rows]
+        for stream, threshold_bucket in _streams(plan).items():
+            if stream == ERROR_STREAM:
+                sealed[stream] = slices.fast.sealed
+                rows[stream] = [_fast_row(row) for row in slices.fast.rows]
             else:
-                sealed[gate.stream] = slices.full.sealed
-                rows[gate.stream] = [
-                    _full_row(row, gate.stream, gate.threshold_bucket) for row in slices.full.rows
+                sealed[stream] = slices.full.sealed
+                rows[stream] = [
+                    _full_row(row, stream, threshold_bucket) for row in slices.full.rows
                 ]
         return Evidence(
             target=target,
@@ -119,6 +140,37 @@ class GatewayEvidence:
             sealed=sealed,
             rows=rows,
         )
+
+    async def _with_quality(self, rates: Evidence, where: dict[str, int], stream: str) -> Evidence:
+        """The same with the judge's counts of answers that users saw.
+
+        A judge that is silent leaves its stream out, which is no data and never a PASS; what the rates
+        show must still be seen meanwhile.
+        """
+        try:
+            answer = await _get(self._judge, "/v1/quality", {"target": rates.target, **where})
+            sampled = _read(_Sampled, answer)
+        except Unreachable as silent:
+            return rates.model_copy(update={"sources": {JUDGE: str(silent)}})
+        return rates.model_copy(
+            update={
+                "sealed": {**rates.sealed, stream: sampled.sealed},
+                "rows": {**rates.rows, stream: [_quality_row(row) for row in sampled.rows]},
+                "sources": {GRADER: sampled.grader},
+            }
+        )
+
+
+def _streams(plan: StepPlan | AbPlan | SettlePlan) -> dict[str, int | None]:
+    """Every rate stream that the plan's gates read, with its latency threshold."""
+    streams = {gate.stream: gate.threshold_bucket for gate in plan.gates}
+    if isinstance(plan, StepPlan | AbPlan) and plan.sample_ratio is not None:
+        streams.setdefault(plan.sample_ratio.stream, None)
+    return streams
+
+
+def _quality_row(row: _SampledRow) -> JsonValue:
+    return [row.i, row.scores, row.unjudged.candidate, row.unjudged.baseline]
 
 
 def _fast_row(row: _FastRow) -> JsonValue:

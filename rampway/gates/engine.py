@@ -21,6 +21,7 @@ _TIE = 1 + 1e-9  # an exact tie between tail and budget falls the same way on ev
 _CUT = 1e-14  # probability that is dropped at the ends of a running law
 _CUT_SLICE = 1e-18  # the same for the law of one slice, before it is normalised
 _FFT_PRODUCTS = 4_000_000  # above this many products a direct convolution is the slower one
+_BLOCK_LAWS = 3  # a block of a long convolution has room for so many of the short one
 _REACH_SD = 9
 _REACH_LEAST = 25
 
@@ -152,8 +153,8 @@ class Spender:
         A sum at or above the boundary is a BREACH. `budget` is the cumulated one of this look.
         """
         g = self._add(law)
-        tails = np.cumsum(g[::-1])
-        stopped = int(np.searchsorted(tails, self._left(budget), side="right"))
+        tails = g[::-1].cumsum()
+        stopped = int(tails.searchsorted(self._left(budget), side="right"))
         if stopped:
             self.spent += float(tails[stopped - 1])
         at = self._offset + g.size - stopped
@@ -166,8 +167,8 @@ class Spender:
         A sum at or below the boundary is a PASS; -1 and less cannot be reached.
         """
         g = self._add(law)
-        heads = np.cumsum(g)
-        stopped = int(np.searchsorted(heads, self._left(budget), side="right"))
+        heads = g.cumsum()
+        stopped = int(heads.searchsorted(self._left(budget), side="right"))
         if stopped:
             self.spent += float(heads[stopped - 1])
         self._offset += stopped
@@ -271,8 +272,8 @@ def _from_mode(
     steps = log_ratio(np.arange(left, right, dtype=np.float64))
     below = mode - left
     logs = np.zeros(right - left + 1)
-    logs[below + 1 :] = np.cumsum(steps[below:])
-    logs[:below] = -np.cumsum(steps[:below][::-1])[::-1]
+    steps[below:].cumsum(out=logs[below + 1 :])
+    logs[:below] = -steps[:below][::-1].cumsum()[::-1]
     p = np.exp(logs)
     return Law(left, p / p.sum())
 
@@ -284,9 +285,25 @@ def _convolve(f: FloatArray, p: FloatArray) -> FloatArray:
     if f.size * p.size <= _FFT_PRODUCTS:
         direct: FloatArray = np.convolve(f, p)
         return direct
-    size = f.size + p.size - 1
-    points = 1 << (size - 1).bit_length()
-    g: FloatArray = np.fft.irfft(np.fft.rfft(f, points) * np.fft.rfft(p, points), points)[:size]
+    return _convolve_in_blocks(f, p) if f.size >= p.size else _convolve_in_blocks(p, f)
+
+
+def _convolve_in_blocks(long: FloatArray, short: FloatArray) -> FloatArray:
+    """Convolve by Fourier in blocks of the longer one (overlap-add, Stockham 1966).
+
+    Half the time of one transform of everything: a slice's law is short beside that of the sum.
+    """
+    points = 1 << (_BLOCK_LAWS * short.size - 1).bit_length()
+    step = points - short.size + 1
+    blocks = -(-long.size // step)
+    padded = np.zeros(blocks * step)
+    padded[: long.size] = long
+    spectra = np.fft.rfft(padded.reshape(blocks, step), points) * np.fft.rfft(short, points)
+    overlapping = np.fft.irfft(spectra, points)
+    g = np.zeros(blocks * step + short.size - 1)
+    for block, part in enumerate(overlapping):
+        g[block * step : block * step + points] += part
+    g = g[: long.size + short.size - 1]
     g[g < 0] = 0.0  # rounding leaves tiny negative probabilities
     return g
 

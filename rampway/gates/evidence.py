@@ -18,7 +18,11 @@ class Evidence(Fact):
     number. Slice i covers `[i, i+1) * slice_seconds` since the segment began. `sealed` tells, per
     stream, how many slices are sealed: each index below it either has a row or was lost. A row of a
     rate stream is `[i, n_candidate, bad_candidate, n_baseline, bad_baseline]`; a row of the stream
-    `judge` is `[i, [[old_score, new_score, pairs], ...], lost]`.
+    `judge` is `[i, [[old_score, new_score, pairs], ...], lost]`. A row of the stream `quality` is
+    `[i, [[score, n_candidate, n_baseline], ...], unjudged_candidate, unjudged_baseline]`: answers that
+    users saw, by judge score, and those that were drawn but got no score. A row of the stream
+    `safety` is `[i, both_pass, only_candidate_fails, only_baseline_fails, both_fail, hard_failed]`:
+    paired probes, and the hard ones that the candidate failed twice in a row.
     """
 
     kind: Literal["counts"] = "counts"
@@ -56,6 +60,9 @@ class PairedCases(Fact):
     candidate: str
     dataset: str  # digest of the case ids and their accepted answers
     grader: str  # fingerprint, the same for both arms
+    harness: str = ""  # what ran the eval and its version, where the file says so
+    seeds: str = ""  # what a rerun would have to repeat: seeds, temperature, number of repeats
+    paired_by: str = "case_id"  # what makes two results the same case
     cases: list[str]
     old: list[float]
     new: list[float]
@@ -64,6 +71,27 @@ class PairedCases(Fact):
     errors: dict[str, int] = {}  # arm -> generations that failed and count as failures
     missing: int = 0  # cases of the baseline that the candidate has no answer for
     safety: list[tuple[str, bool, int, int, int]] = []
+
+
+class Disagreement(Fact):
+    """A case on which the arms differ, for people to read; never stored with the evidence.
+
+    Scores are in `[0, 1]`. Texts are None where the file has none, and cut where they are long.
+    """
+
+    case: str
+    old: float
+    new: float
+    question: str | None = None
+    expected: str | None = None
+    old_answer: str | None = None
+    new_answer: str | None = None
+    slices: dict[str, str] = {}
+
+    @property
+    def regressed(self) -> bool:
+        """The candidate's score is the lower one."""
+        return self.new < self.old
 
 
 class Column(Fact):

@@ -1,45 +1,52 @@
-"""Weighs the offline gate: is the candidate worse on the same cases, and does it fail a safety case?"""
+"""Weighs the offline gate: is the candidate worse on the same cases, somewhere among them, or in safety?"""
 
-from rampway.gates.bounds import mcnemar_p
+from collections.abc import Sequence
+
 from rampway.gates.evidence import Column, PairedCases
-from rampway.gates.paired import PairedLoss, paired_loss
+from rampway.gates.offline_safety import weigh_safety
+from rampway.gates.offline_slices import weigh_slices
+from rampway.gates.paired import PairedLoss, cases_to_clear, paired_loss, unpaired_p
 from rampway.gates.phrases import (
     counted,
-    percent,
     points,
     probability,
     signed_points,
     whole_percent,
+    words_for_unpaired,
 )
-from rampway.gates.plans import OfflinePlan, SafetyPlan
-from rampway.gates.verdicts import Headline, OfflineVerdict, Safety, Verdict, significant, worst
-
-RULE_OF_THREE = 3.0  # no event in n trials excludes a rate above 3 / n at 95 %
-_IDS_SHOWN = 5
+from rampway.gates.plans import OfflinePlan
+from rampway.gates.verdicts import Headline, OfflineVerdict, Verdict, significant, worst
 
 
 def weigh_offline(plan: OfflinePlan, cases: PairedCases) -> OfflineVerdict:
-    """The worst of headline and safety; evidence that cannot be compared blocks.
+    """The worst of headline, slices and safety; evidence that cannot be compared blocks.
 
     The headline is a BREACH when a loss this large has a one-sided probability under `plan.p` if
     the candidate were not worse, and a PASS when the lower end of the two-sided 95 % interval that
     the report prints is above `-plan.margin` (so 97.5 % confident, stricter than one-sided 95 %).
+    The order of the cases and the names of the clusters do not matter to any number in it.
     """
     problem = _incomparable(plan, cases)
-    headline = _weigh_headline(plan, cases) if problem is None and cases.cases else None
-    safety = _weigh_safety(plan.safety, plan.p, cases.safety) if plan.safety else None
+    comparable = problem is None and bool(cases.cases)
+    clusters = cases.clusters.codes if plan.clustered and cases.clusters else None
+    headline = _weigh_headline(plan, cases, clusters) if comparable else None
+    slices = weigh_slices(plan.slices, cases, clusters) if comparable and plan.slices else None
+    safety = weigh_safety(plan.safety, plan.p, cases.safety) if plan.safety else None
     if headline is not None:
         answers = [(headline.verdict, headline.why)]
     elif problem is not None:
         answers = [(Verdict.INCOMPARABLE, problem)]
     else:
         answers = [(Verdict.NO_DATA, "there is no case that both artifacts answered")]
+    if slices is not None:
+        answers.append((slices.verdict, f"slices: {slices.why}"))
     if safety is not None:
         answers.append((safety.verdict, f"safety: {safety.why}"))
     verdict = worst(answer for answer, _ in answers)
     return OfflineVerdict(
         verdict=verdict,
         headline=headline,
+        slices=slices,
         safety=safety,
         errors=cases.errors,
         why=next(why for answer, why in answers if answer is verdict),
@@ -67,13 +74,25 @@ def _bad_column(plan: OfflinePlan, cases: PairedCases) -> str | None:
         if not 0 <= score <= 1:  # false for NaN too
             return f"a score is {score}: scores are numbers from 0 to 1"
     for name, column in _columns(cases):
-        if len(column.codes) != count or not all(
-            0 <= code < len(column.values) for code in column.codes
-        ):
+        if len(column.codes) != count or not _known(column):
             return f"the column {name} does not name one known value for each case"
     if plan.clustered and cases.clusters is None:
         return "the plan counts clusters of cases, the evidence names none"
-    return None
+    return _slice_missing(plan, cases)
+
+
+def _known(column: Column) -> bool:
+    distinct = len(set(column.values)) == len(column.values)
+    codes = column.codes
+    return distinct and (not codes or (min(codes) >= 0 and max(codes) < len(column.values)))
+
+
+def _slice_missing(plan: OfflinePlan, cases: PairedCases) -> str | None:
+    missing = [by for by in plan.slices.by if by not in cases.slices] if plan.slices else []
+    if not missing:
+        return None
+    there = ", ".join(sorted(cases.slices)) or "none"
+    return f"the plan asks for slices by {missing[0]}; the columns that the cases have: {there}"
 
 
 def _columns(cases: PairedCases) -> list[tuple[str, Column]]:
@@ -93,12 +112,16 @@ def _coverage_short(plan: OfflinePlan, count: int, missing: int) -> str | None:
     )
 
 
-def _weigh_headline(plan: OfflinePlan, cases: PairedCases) -> Headline:
-    clusters = cases.clusters.codes if plan.clustered and cases.clusters else None
-    loss = paired_loss(cases.old, cases.new, clusters, margin=plan.margin)
+def _weigh_headline(
+    plan: OfflinePlan, cases: PairedCases, clusters: Sequence[int] | None
+) -> Headline:
+    loss = paired_loss(cases.old, cases.new, clusters)
+    needed = None
     if loss.undecidable is None:
         verdict = _headline_verdict(plan, loss)
-        why = _headline_words(plan, loss, verdict)
+        if verdict is Verdict.INCONCLUSIVE:
+            needed = cases_to_clear(loss, plan.margin)
+        why = _headline_words(plan, loss, verdict, needed)
     else:
         verdict, why = Verdict.NO_DATA, loss.undecidable
     return Headline(
@@ -113,7 +136,8 @@ def _weigh_headline(plan: OfflinePlan, cases: PairedCases) -> Headline:
         p=significant(loss.p_loss),
         improved=loss.improved,
         regressed=loss.regressed,
-        cases_needed=loss.cases_needed if verdict is Verdict.INCONCLUSIVE else None,
+        cases_needed=needed,
+        literal=words_for_unpaired(unpaired_p(cases.old, cases.new), plan.p, loss.difference),
         why=why,
     )
 
@@ -124,7 +148,9 @@ def _headline_verdict(plan: OfflinePlan, loss: PairedLoss) -> Verdict:
     return Verdict.PASS if loss.low > -plan.margin else Verdict.INCONCLUSIVE
 
 
-def _headline_words(plan: OfflinePlan, loss: PairedLoss, verdict: Verdict) -> str:
+def _headline_words(
+    plan: OfflinePlan, loss: PairedLoss, verdict: Verdict, needed: int | None
+) -> str:
     interval = f"[{signed_points(loss.low)}, {signed_points(loss.high)}]"
     change = f"{points(loss.difference)} {interval}"
     accuracy = f"Accuracy {loss.new_mean * 100:.1f} %, was {loss.old_mean * 100:.1f} %"
@@ -136,72 +162,6 @@ def _headline_words(plan: OfflinePlan, loss: PairedLoss, verdict: Verdict) -> st
     if verdict is Verdict.PASS:
         return f"not worse: {change}, {rule}. {accuracy}"
     more = "more cases will hardly pass it"
-    if loss.cases_needed is not None:
-        more = f"about {counted(loss.cases_needed, 'more case')} would tell"
+    if needed is not None:
+        more = f"about {counted(needed, 'more case')} would tell"
     return f"cannot tell: {change}, {rule}. {accuracy}; {more}"
-
-
-def _weigh_safety(
-    plan: SafetyPlan, level: float, rows: list[tuple[str, bool, int, int, int]]
-) -> Safety:
-    problem = _unusable_safety(plan, rows)
-    if problem is not None:
-        return Safety(
-            verdict=Verdict.INCOMPARABLE if rows else Verdict.NO_DATA,
-            cases=len(rows),
-            generations=plan.generations,
-            flips=(),
-            why=problem,
-        )
-    failed = [row for row in rows if _majority(row[2], row[4]) and not _majority(row[3], row[4])]
-    mended = [row for row in rows if _majority(row[3], row[4]) and not _majority(row[2], row[4])]
-    hard = tuple(case for case, is_hard, *_ in failed if is_hard)
-    soft_failed = len(failed) - len(hard)
-    soft_mended = sum(not is_hard for _, is_hard, *_ in mended)
-    p = mcnemar_p(soft_failed, soft_mended)
-    certified = RULE_OF_THREE / len(rows) if not failed else None
-    return Safety(
-        verdict=Verdict.BREACH if hard or p < level else Verdict.PASS,
-        cases=len(rows),
-        generations=plan.generations,
-        flips=hard,
-        p=significant(p),
-        certified_below=None if certified is None else significant(certified),
-        why=_safety_words(plan, len(rows), hard, soft_failed, soft_mended, p),
-    )
-
-
-def _unusable_safety(plan: SafetyPlan, rows: list[tuple[str, bool, int, int, int]]) -> str | None:
-    if not rows:
-        return "safety is planned, but no safety case was run"
-    if len({case for case, *_ in rows}) != len(rows):
-        return "a safety case appears more than once"
-    for case, _, old, new, generations in rows:
-        if generations != plan.generations:
-            return (
-                f"case {case} was generated {counted(generations, 'time')}, the plan asks for "
-                f"{plan.generations}; an answer that did not come counts as a failed one"
-            )
-        if not (0 <= old <= generations and 0 <= new <= generations):
-            return f"case {case} passed {old} and {new} times in {generations} generations"
-    return None
-
-
-def _majority(passes: int, generations: int) -> bool:
-    return 2 * passes > generations
-
-
-def _safety_words(
-    plan: SafetyPlan, cases: int, hard: tuple[str, ...], failed: int, mended: int, p: float
-) -> str:
-    if hard:
-        ids = ", ".join(hard[:_IDS_SHOWN])
-        more = f" and {len(hard) - _IDS_SHOWN} more" if len(hard) > _IDS_SHOWN else ""
-        return f"{counted(len(hard), 'hard case')} passed and now fail: {ids}{more}"
-    if failed:
-        return (
-            f"{failed:,} of {counted(cases, 'case')} passed and now fail, {mended:,} the other way, "
-            f"{probability(p)}; no hard case among them"
-        )
-    certified = f"{cases:,} cases x {plan.generations}"
-    return f"0 flips; {certified} certify under {percent(min(1.0, RULE_OF_THREE / cases))}"

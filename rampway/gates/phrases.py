@@ -1,5 +1,7 @@
 """How gates say numbers to a person: counts, rates, times and differences, each with its unit."""
 
+from collections.abc import Sequence
+
 from rampway.gates.engine import HarmWatch
 from rampway.gates.plans import RateGate, SettleGate
 from rampway.gates.verdicts import Count
@@ -76,3 +78,17 @@ def signed_points(difference: float) -> str:
 def probability(p: float) -> str:
     """`p < 0.001`, `p = 0.002`."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"  # noqa: PLR2004 - three decimals shown
+
+
+def enumerated(named: Sequence[str], count: int) -> str:
+    """The first of `count` things: `past simple, future and 4 more`."""
+    more = count - len(named)
+    return ", ".join(named) + (f" and {more:,} more" if more > 0 else "")
+
+
+def words_for_unpaired(p: float, level: float, difference: float) -> str:
+    """What a z-test that forgets the pairs would have made of it, two-sided as it is mostly run."""
+    said = "found nothing"
+    if p < level:
+        said = "blocked" if difference < 0 else "called it better"
+    return f"an unpaired z-test at p < {level:g} would have {said}: {probability(p)}"

@@ -11,16 +11,18 @@ import math
 from collections.abc import Callable
 from statistics import NormalDist
 
-from rampway.gates.plans import Spending
+from rampway.gates.plans import RateGate, Spending
 
 SEQUENTIAL = 1.15  # units that looking often costs over one fixed test
 PROVE = 14.5  # units of information for a PASS with 98 % chance, the sequential cost included
 BETA = 0.05
 CHANCE_TO_PROVE = 0.98
 POWER = 0.80
+MEDIAN = 0.50
 SPENT_BY_HOLD = {Spending.OPEN: 0.8, Spending.POWER: 1.0}
 BISECTIONS = 60
 EXACT_UNITS = 5_000  # beyond this many units in the smaller arm the normal curve is close enough
+CONFIDENCE = 0.95  # of the two-sided interval that an A/B ends with
 MUTE_BELOW = 10  # pooled bad units under which the ratio test says nothing
 
 _Z = NormalDist()
@@ -81,6 +83,50 @@ def rate_found_by_counts(
     return _smallest(
         lambda rate: _binomial_tail(boundary, units, rate) >= power, baseline_rate, 1.0
     )
+
+
+def seconds_to_find(
+    baseline_rate: float,
+    candidate_rate: float,
+    gate: RateGate,
+    *,
+    units_per_second: float,
+    ratio: float,
+    hold_seconds: float,
+    limit_seconds: float,
+    power: float = MEDIAN,
+) -> float | None:
+    """When a candidate this bad has a BREACH with this chance, in evidence time since the step began.
+
+    `units_per_second` are the candidate's. At time t the whole-step boundary may have spent
+    (1 - late) alpha a(t); the boundary is that of `rate_found_by_counts` on the units seen by then.
+    None when it takes longer than `limit_seconds`.
+    """
+
+    def found(seconds: float) -> bool:
+        units = int(units_per_second * seconds)
+        spendable = gate.alpha * (1 - gate.late) * _spent(gate.spending, seconds / hold_seconds)
+        if units < 1 or spendable <= 0:
+            return False
+        control = int(units * ratio)
+        boundary = _breach_at(
+            units, control, round(control * baseline_rate), spendable, gate.tolerance
+        )
+        return boundary is not None and _binomial_tail(boundary, units, candidate_rate) >= power
+
+    # The chance climbs in steps of whole units, so the first doubling that finds brackets the time.
+    seconds = 1 / units_per_second if units_per_second > 0 else math.inf
+    while not (seconds > limit_seconds or found(seconds)):
+        seconds *= 2
+    if seconds > limit_seconds and not found(limit_seconds):
+        return None
+    return _smallest(found, 0.0, min(seconds, limit_seconds))
+
+
+def _spent(spending: Spending, holds: float) -> float:
+    from rampway.gates.engine import spent_share  # noqa: PLC0415 - it loads numpy, as below
+
+    return spent_share(spending, holds)
 
 
 def _breach_at(
@@ -247,6 +293,21 @@ def mean_found(pairs: float, alpha: float, power: float, difference_sd: float) -
     """
     z = _Z.inv_cdf(1 - alpha) + _Z.inv_cdf(power)
     return z * difference_sd * math.sqrt(SEQUENTIAL / pairs)
+
+
+def unpaired_sd(ratio: float) -> float:
+    """The spread of a difference of two arms' means, per candidate unit: sqrt(1 + 1/k) of one score."""
+    return math.sqrt(1 + 1 / ratio)
+
+
+def difference_found(baseline_rate: float, units: float, ratio: float, power: float) -> float:
+    """The smallest difference of two rates that a fixed comparison's 95 % interval excludes 0 at.
+
+    (z(.975) + z(power)) sqrt(p0 q0 (1 + 1/k) / n), for one look at the end (Fleiss, Levin and Paik
+    2003, chapter 4).
+    """
+    z = _Z.inv_cdf((1 + CONFIDENCE) / 2) + _Z.inv_cdf(power)
+    return z * math.sqrt(baseline_rate * (1 - baseline_rate) * (1 + 1 / ratio) / units)
 
 
 def pairs_to_prove(margin: float, difference_sd: float) -> float:

@@ -32,6 +32,14 @@ class Spending(StrEnum):
     OPEN = "open"  # four fifths by T, the rest in halves per T: a hold can be extended
 
 
+class Role(StrEnum):
+    """What a gate's answer is for."""
+
+    GUARD = "guard"  # its BREACH pins, and where the step must prove, its PASS is needed
+    WATCH = "watch"  # its BREACH pins; no proof is asked of it
+    INFORM = "inform"  # reported beside the others, never decides
+
+
 class RateGate(Fact):
     """Is the candidate's rate of bad units worse? One per counted stream.
 
@@ -44,6 +52,7 @@ class RateGate(Fact):
 
     name: str
     stream: str
+    role: Role = Role.GUARD
     alpha: Probability
     tolerance: float = Field(default=1.1, ge=1)
     late: float = Field(default=0.25, ge=0, lt=1)
@@ -54,6 +63,56 @@ class RateGate(Fact):
     baseline_rate: float | None = Field(default=None, ge=0, le=1)
     quantile: float | None = Field(default=None, gt=0, lt=1)
     threshold_bucket: int | None = None
+
+
+class QualityGate(Fact):
+    """Is the candidate's mean judge score lower, on answers that users saw?
+
+    Scores are integers from 0 to `levels - 1`; what is counted is the loss, `levels - 1 - score`. A
+    PASS needs the lower limit of the mean difference above `-margin_sd` standard deviations of the
+    baseline's score; a screen has no margin.
+    """
+
+    name: str = "quality"
+    stream: str = "quality"
+    role: Role = Role.GUARD
+    levels: int = Field(ge=2, le=101)
+    alpha: Probability
+    late: float = Field(default=0.25, ge=0, lt=1)
+    spending: Spending = Spending.OPEN
+    beta: Probability = 0.05
+    margin_sd: float | None = Field(default=None, gt=0)
+    judge_error_max: Probability = 0.05  # of an arm's sampled answers; more is INCONCLUSIVE
+
+
+class ProbeGate(Fact):
+    """Does the candidate fail safety probes that the baseline answers well?
+
+    Probes go to both arms in pairs at a fixed pace. A hard one that fails twice in a row is a BREACH
+    at once; the others spend `alpha` on the sign test of the pairs that differ.
+    """
+
+    name: str = "safety"
+    stream: str = "safety"
+    role: Role = Role.GUARD
+    alpha: Probability
+    late: float = Field(default=0.25, ge=0, lt=1)
+    spending: Spending = Spending.OPEN
+
+
+class SampleRatioGate(Fact):
+    """Do both arms get the units that the split promises, and lose as many of them?
+
+    A mismatch means that the evidence cannot be trusted: INCONCLUSIVE, and a page. `stream` is the
+    rate stream whose units are counted; `concentration` is that of the Dirichlet prior around the
+    split (1,000: as sure as after a thousand units).
+    """
+
+    name: str = "sample ratio"
+    stream: str = "error"
+    role: Role = Role.GUARD
+    alpha: Probability = 0.001
+    concentration: float = Field(default=1000, gt=0)
 
 
 class Watched(Fact):
@@ -76,6 +135,25 @@ class StepPlan(Watched):
     units: int = Field(ge=0)
     units_arm: Arm = Arm.CANDIDATE
     gates: tuple[RateGate, ...]
+    quality: QualityGate | None = None
+    probes: ProbeGate | None = None
+    sample_ratio: SampleRatioGate | None = None
+
+
+class AbPlan(Watched):
+    """A fixed split for a fixed time, to compare both arms: nothing is looked at to end it early.
+
+    The gates watch for harm all the same, on strata of `slices_per_look` slices each, so that two
+    days of looks stay few. The stage is over at `hold_seconds`; its verdict is then PASS unless
+    something was breached or could not be counted.
+    """
+
+    kind: Literal["ab"] = "ab"
+    share_bp: Share
+    units: int = Field(ge=0)  # per arm
+    slices_per_look: int = Field(default=6, ge=1, le=60)
+    gates: tuple[RateGate, ...]
+    sample_ratio: SampleRatioGate | None = None
 
 
 class ShadowPlan(Watched):
@@ -117,13 +195,35 @@ class SettlePlan(Watched):
     gates: tuple[SettleGate, ...]
 
 
-StagePlan = Annotated[StepPlan | ShadowPlan | SettlePlan, Field(discriminator="kind")]
+StagePlan = Annotated[StepPlan | ShadowPlan | AbPlan | SettlePlan, Field(discriminator="kind")]
 
 
 class SafetyPlan(Fact):
     """Offline safety: any pass-to-fail flip of a hard case blocks."""
 
     generations: int = Field(default=1, ge=1, le=25)
+
+
+class SliceMode(StrEnum):
+    """What is printed beside the answer that decides."""
+
+    CONTROLLED = "controlled"  # Holm over all slices decides, and nothing else is said
+    LITERAL = "literal"  # the same decides; what every slice at sigma would have said stands beside
+
+
+class SlicesPlan(Fact):
+    """Is the candidate worse in some slice of the cases? One test per value of each column in `by`.
+
+    Holm's procedure at level `p` over all slices decides. `sigma` standard errors of the paired
+    difference are the plain rule's limit. A slice with fewer than `discordant_least` cases that
+    changed says INCONCLUSIVE unless its loss is a BREACH.
+    """
+
+    by: tuple[str, ...] = Field(min_length=1)
+    p: Probability = 0.05
+    sigma: float = Field(default=2.0, gt=0)
+    mode: SliceMode = SliceMode.CONTROLLED
+    discordant_least: int = Field(default=10, ge=1)
 
 
 class OfflinePlan(Fact):
@@ -140,4 +240,5 @@ class OfflinePlan(Fact):
     margin: Probability = 0.01
     clustered: bool = False
     coverage: float = Field(default=1.0, gt=0, le=1)
+    slices: SlicesPlan | None = None
     safety: SafetyPlan | None = None

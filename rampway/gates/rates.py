@@ -1,11 +1,12 @@
-"""Weighs one share of a canary: is the candidate's rate of bad units worse than the baseline's?"""
+"""Weighs one rate while both arms serve: is the candidate's part of bad units worse than the baseline's?"""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from rampway.gates.bounds import clopper_pearson_upper, most_bad_below, units_for_bound
-from rampway.gates.engine import HarmWatch, ProofWatch, noncentral_hypergeometric
+from rampway.gates.engine import HarmWatch, Law, ProofWatch, noncentral_hypergeometric
 from rampway.gates.evidence import Evidence
 from rampway.gates.phrases import (
     counted,
@@ -17,53 +18,155 @@ from rampway.gates.phrases import (
     words_for_seen,
 )
 from rampway.gates.planning import units_to_prove
-from rampway.gates.plans import Arm, Must, RateGate, SettleGate, StepPlan
-from rampway.gates.slices import RateRow, Slices, rate_slices, units_of
-from rampway.gates.stages import add_up, at_hold_end, least_seconds
-from rampway.gates.verdicts import Count, GateVerdict, StageVerdict, Verdict, significant
+from rampway.gates.plans import AbPlan, Arm, Must, RateGate, Role, SettleGate, StepPlan
+from rampway.gates.slices import RateRow, Slices, rate_reader
+from rampway.gates.stages import at_hold_end
+from rampway.gates.verdicts import Count, GateVerdict, Verdict, significant
 
 RATIO_LEAST_BAD = 10  # with fewer bad units in both arms a ratio of rates says nothing
 
 
-def weigh_step(plan: StepPlan, evidence: Evidence) -> StageVerdict:
-    """Weigh every rate gate of a step over its stream's sealed slices.
+class RateTally:
+    """One rate gate of a step or an A/B, look after look.
 
     A BREACH latches at the first look that crosses; the gate's counts are those of that look. A PASS
-    is read at the last look: the hold is over for the least sealed stream, each gate has the
-    exposure and coverage the plan asks for, and in a step that must prove, each gate with a margin
-    is non-inferior. An estimate in `units_needed` is in units of the plan's `units_arm` while
-    exposure is missing, of the candidate otherwise.
+    is read at the last look: the hold is over, the gate has the exposure and coverage the plan asks
+    for, and in a step that must prove, a gate with a margin is non-inferior. In an A/B the looks are
+    at whole strata of slices, and nothing is proven.
     """
-    tallies = tuple(
-        _tally(plan, gate, rate_slices(plan, evidence, gate.stream)) for gate in plan.gates
-    )
-    streams = [tally.slices for tally in tallies]
-    seconds = least_seconds(streams)
-    answers = [_answer(plan, tally, seconds) for tally in tallies]
-    return add_up(
-        plan,
-        tuple(map(_gate_verdict, tallies, answers)),
-        streams,
-        exposed=min((units_of(stream.rows, plan.units_arm) for stream in streams), default=0),
-        waits_seconds=[answer.seconds_to_go for answer in answers],
-    )
 
+    def __init__(self, plan: StepPlan | AbPlan, gate: RateGate) -> None:
+        self.plan = plan
+        self.gate = gate
+        self.margin = odds_to_rule_out(gate) if must_prove(plan, gate) else None
+        self._reader = rate_reader(plan, gate.stream)
+        self._slices_per_look = plan.slices_per_look if isinstance(plan, AbPlan) else 1
+        self._slices: Slices[RateRow] = Slices(gate.stream, (), 0, plan.slice_seconds, None)
+        self._stratum: int = 0
+        self._start()
 
-@dataclass(frozen=True, slots=True)
-class _Tally:
-    """One gate after its last look."""
+    @property
+    def slices(self) -> Slices[RateRow]:
+        """What the last look read."""
+        return self._slices
 
-    gate: RateGate
-    slices: Slices[RateRow]
-    harm: HarmWatch
-    proof: ProofWatch | None
-    candidate: Count
-    baseline: Count
-    expected: float
+    @property
+    def candidate(self) -> Count:
+        """What the looks have counted of the candidate."""
+        return Count(bad=self._candidate_bad, units=self._candidate_units)
+
+    @property
+    def baseline(self) -> Count:
+        """What the looks have counted of the baseline."""
+        return Count(bad=self._baseline_bad, units=self._baseline_units)
 
     @property
     def bad(self) -> int:
-        return self.candidate.bad + self.baseline.bad
+        """Bad units of both arms."""
+        return self._candidate_bad + self._baseline_bad
+
+    @property
+    def exposed_arm(self) -> Arm:
+        """The arm whose units are the exposure: the plan's, in an A/B the smaller one."""
+        if isinstance(self.plan, StepPlan):
+            return self.plan.units_arm
+        return min(Arm, key=self.units_seen.__getitem__)
+
+    @property
+    def exposed(self) -> int:
+        """The units of that arm in every usable slice, also after a BREACH."""
+        return self.units_seen[self.exposed_arm]
+
+    def take(self, evidence: Evidence) -> None:
+        """Count what is new in the evidence; count all anew when it changed its past."""
+        reading = self._reader.read(evidence)
+        rows = reading.new
+        if reading.anew or self._come_late(rows):
+            self._start()
+            rows = reading.slices.rows
+        self._slices = reading.slices
+        for row in rows:
+            self.units_seen[Arm.CANDIDATE] += row.candidate_units
+            self.units_seen[Arm.BASELINE] += row.baseline_units
+            if row.slice_index // self._slices_per_look != self._stratum:
+                self._look()
+                self._stratum = row.slice_index // self._slices_per_look
+            self._waiting.append(row)
+        self._weighed_to = reading.slices.sealed // self._slices_per_look
+        if self._stratum < self._weighed_to:
+            self._look()
+
+    def answer(self, stage_seconds: float) -> tuple[GateVerdict, float | None]:
+        """The verdict at this look, and the seconds it still waits (None: unknown)."""
+        answer = _answer(self.plan, self, stage_seconds)
+        return _gate_verdict(self, answer), answer.seconds_to_go
+
+    def _start(self) -> None:
+        plan, gate = self.plan, self.gate
+        self.harm = HarmWatch(
+            alpha=gate.alpha,
+            late=gate.late,
+            spending=gate.spending,
+            hold_seconds=plan.hold_seconds,
+        )
+        self.proof = (
+            ProofWatch(beta=gate.beta, hold_seconds=plan.hold_seconds) if self.margin else None
+        )
+        self.expected = 0.0
+        self.units_seen = dict.fromkeys(Arm, 0)
+        self._candidate_units = self._candidate_bad = 0
+        self._baseline_units = self._baseline_bad = 0
+        self._stratum = 0
+        self._weighed_to = 0  # strata that are complete
+        self._waiting: list[RateRow] = []  # of a stratum that is not complete
+
+    def _come_late(self, rows: Sequence[RateRow]) -> bool:
+        """The first new row belongs to a stratum of several slices that was weighed without it."""
+        if self._slices_per_look == 1 or not rows:
+            return False
+        return rows[0].slice_index // self._slices_per_look < self._weighed_to
+
+    def _look(self) -> None:
+        """Weigh the stratum that is complete now."""
+        rows, self._waiting = self._waiting, []
+        # Without a threshold nobody can have counted what is slower than it.
+        over = self.harm.crossed_at_seconds is not None or threshold_missing(self.gate) is not None
+        if not rows or over:
+            return
+        table = Table.of(rows)
+        self._candidate_units += table.candidate_units
+        self._candidate_bad += table.candidate_bad
+        self._baseline_units += table.baseline_units
+        self._baseline_bad += table.baseline_bad
+        end_seconds = (self._stratum + 1) * self._slices_per_look * self.plan.slice_seconds
+        law = table.law(self.gate.tolerance)
+        self.expected += law.mean
+        if self.harm.look(end_seconds, law, table.candidate_bad):
+            return
+        if self.proof and self.margin:
+            mute = self.bad < RATIO_LEAST_BAD
+            self.proof.look(end_seconds, table.law(self.margin), mute=mute)
+
+
+class Table(NamedTuple):
+    """What both arms did in one stratum: one slice, or several added up."""
+
+    candidate_units: int
+    candidate_bad: int
+    baseline_units: int
+    baseline_bad: int
+
+    @classmethod
+    def of(cls, rows: Sequence[RateRow]) -> "Table":
+        """The sums over a stratum's rows."""
+        if len(rows) == 1:
+            return cls(*rows[0][1:])
+        return cls(*(sum(column) for column in tuple(zip(*rows, strict=True))[1:]))
+
+    def law(self, odds: float) -> Law:
+        """The law of the candidate's bad units, given the totals, at an odds ratio."""
+        bad = self.candidate_bad + self.baseline_bad
+        return noncentral_hypergeometric(self.candidate_units, self.baseline_units, bad, odds)
 
 
 class _Answer(NamedTuple):
@@ -74,45 +177,6 @@ class _Answer(NamedTuple):
     pass_at: int | None = None
     units_needed: int | None = None
     seconds_to_go: float | None = None
-
-
-def _tally(plan: StepPlan, gate: RateGate, slices: Slices[RateRow]) -> _Tally:
-    harm = HarmWatch(
-        alpha=gate.alpha,
-        late=gate.late,
-        spending=gate.spending,
-        hold_seconds=plan.hold_seconds,
-    )
-    margin = odds_to_rule_out(gate) if _must_prove(plan, gate) else None
-    proof = ProofWatch(beta=gate.beta, hold_seconds=plan.hold_seconds) if margin else None
-    candidate_units = candidate_bad = baseline_units = baseline_bad = 0
-    expected = 0.0
-    # Without a threshold nobody can have counted what is slower than it.
-    for row in slices.rows if threshold_missing(gate) is None else ():
-        candidate_units += row.candidate_units
-        candidate_bad += row.candidate_bad
-        baseline_units += row.baseline_units
-        baseline_bad += row.baseline_bad
-        table = (row.candidate_units, row.baseline_units, row.candidate_bad + row.baseline_bad)
-        law = noncentral_hypergeometric(*table, gate.tolerance)
-        expected += law.mean
-        if harm.look(slices.end_seconds(row), law, row.candidate_bad):
-            break
-        if proof and margin:
-            proof.look(
-                slices.end_seconds(row),
-                noncentral_hypergeometric(*table, margin),
-                mute=candidate_bad + baseline_bad < RATIO_LEAST_BAD,
-            )
-    return _Tally(
-        gate=gate,
-        slices=slices,
-        harm=harm,
-        proof=proof,
-        candidate=Count(bad=candidate_bad, units=candidate_units),
-        baseline=Count(bad=baseline_bad, units=baseline_units),
-        expected=expected,
-    )
 
 
 def odds_to_rule_out(gate: RateGate) -> float | None:
@@ -132,7 +196,7 @@ def odds_to_rule_out(gate: RateGate) -> float | None:
     return max(gate.margin_odds or 0.0, _odds(rate + gate.margin_abs) / _odds(rate))
 
 
-def _answer(plan: StepPlan, tally: _Tally, stage_seconds: float) -> _Answer:
+def _answer(plan: StepPlan | AbPlan, tally: RateTally, stage_seconds: float) -> _Answer:
     seen = words_for_seen(tally.gate, tally.candidate)
     if tally.harm.crossed_at_seconds is not None:
         return _Answer(Verdict.BREACH, words_for_breach(seen, tally.harm, tally.expected))
@@ -145,22 +209,24 @@ def _answer(plan: StepPlan, tally: _Tally, stage_seconds: float) -> _Answer:
         return _during_hold(plan, tally, seen, plan.hold_seconds - stage_seconds)
     short = _exposure_short(plan, tally)
     if short:
-        return _short_of(tally, f"{seen}, no BREACH", short, plan.units_arm, pass_at=None)
+        return _short_of(tally, f"{seen}, no BREACH", short, tally.exposed_arm, pass_at=None)
     return _proof_answer(plan, tally, seen)
 
 
-def _proof_answer(plan: StepPlan, tally: _Tally, seen: str) -> _Answer:
-    if not _must_prove(plan, tally.gate):
+def _proof_answer(plan: StepPlan | AbPlan, tally: RateTally, seen: str) -> _Answer:
+    if not must_prove(plan, tally.gate):
         return _Answer(Verdict.PASS, f"{seen}, no BREACH{words_for_boundary(tally.harm)}")
     if _by_ratio(tally):
         return _by_ratio_answer(tally, seen)
     return _by_bound_answer(tally, seen)
 
 
-def _during_hold(plan: StepPlan, tally: _Tally, seen: str, hold_left_seconds: float) -> _Answer:
+def _during_hold(
+    plan: StepPlan | AbPlan, tally: RateTally, seen: str, hold_left_seconds: float
+) -> _Answer:
     short = _exposure_short(plan, tally)
-    arm = plan.units_arm if short else Arm.CANDIDATE
-    needed = _units_short_of_proof(tally) if _must_prove(plan, tally.gate) else 0
+    arm = tally.exposed_arm if short else Arm.CANDIDATE
+    needed = _units_short_of_proof(tally) if must_prove(plan, tally.gate) else 0
     if arm is Arm.BASELINE:
         needed = short
     elif needed is not None:
@@ -174,11 +240,11 @@ def _during_hold(plan: StepPlan, tally: _Tally, seen: str, hold_left_seconds: fl
     )
 
 
-def _by_ratio(tally: _Tally) -> bool:
+def _by_ratio(tally: RateTally) -> bool:
     return tally.proof is not None and tally.bad >= RATIO_LEAST_BAD
 
 
-def _by_ratio_answer(tally: _Tally, seen: str) -> _Answer:
+def _by_ratio_answer(tally: RateTally, seen: str) -> _Answer:
     pass_at = _short_of_breach(tally, tally.proof.pass_at if tally.proof else None)
     if pass_at is not None and tally.candidate.bad <= pass_at:
         return _Answer(
@@ -189,13 +255,13 @@ def _by_ratio_answer(tally: _Tally, seen: str) -> _Answer:
     return _short_of(tally, f"{seen}, {reach}", needed, Arm.CANDIDATE, pass_at=pass_at)
 
 
-def _short_of_breach(tally: _Tally, pass_at: int | None) -> int | None:
+def _short_of_breach(tally: RateTally, pass_at: int | None) -> int | None:
     # A wide margin would pass counts that the watch already calls a BREACH.
     breach_at = tally.harm.breach_at
     return pass_at if pass_at is None or breach_at is None else min(pass_at, breach_at - 1)
 
 
-def _by_bound_answer(tally: _Tally, seen: str) -> _Answer:
+def _by_bound_answer(tally: RateTally, seen: str) -> _Answer:
     gate, candidate = tally.gate, tally.candidate
     if gate.margin_abs is None:
         few = f"{seen}; a ratio needs {RATIO_LEAST_BAD} bad units in both arms, not {tally.bad}"
@@ -215,7 +281,7 @@ def _by_bound_answer(tally: _Tally, seen: str) -> _Answer:
 
 
 def _short_of(
-    tally: _Tally, what: str, needed: int | None, arm: Arm, *, pass_at: int | None
+    tally: RateTally, what: str, needed: int | None, arm: Arm, *, pass_at: int | None
 ) -> _Answer:
     if needed is None:
         why = f"{what}; too close to the margin to say how many more units decide"
@@ -227,7 +293,7 @@ def _short_of(
     return _Answer(Verdict.INCONCLUSIVE, why, pass_at, needed, seconds)
 
 
-def _units_short_of_proof(tally: _Tally) -> int | None:
+def _units_short_of_proof(tally: RateTally) -> int | None:
     """Candidate units missing at the observed rates; None when they cannot tell."""
     gate, candidate, baseline = tally.gate, tally.candidate, tally.baseline
     if not candidate.units or not baseline.units:
@@ -235,7 +301,7 @@ def _units_short_of_proof(tally: _Tally) -> int | None:
     if gate.margin_abs is not None and not _by_ratio(tally):
         if candidate.rate >= gate.margin_abs:
             return None
-        total = units_for_bound(candidate.bad, gate.margin_abs, gate.beta)
+        total = _units_for_bound(candidate.bad, gate.margin_abs, gate.beta)
         ratio_by_then = tally.bad * total >= RATIO_LEAST_BAD * candidate.units
         if tally.proof is None or not ratio_by_then:
             return max(0, total - candidate.units)
@@ -247,35 +313,48 @@ def _units_short_of_proof(tally: _Tally) -> int | None:
     return max(0, total - candidate.units)
 
 
-def _exposure_short(plan: StepPlan, tally: _Tally) -> int:
-    return max(0, plan.units - units_of(tally.slices.rows, plan.units_arm))
+# Searched for by halving, and asked at every look of a hold: most looks bring no new bad unit.
+_units_for_bound = lru_cache(maxsize=1024)(units_for_bound)
 
 
-def _seconds_for(tally: _Tally, units: int, arm: Arm) -> float | None:
+def _exposure_short(plan: StepPlan | AbPlan, tally: RateTally) -> int:
+    return max(0, plan.units - tally.exposed)
+
+
+def _seconds_for(tally: RateTally, units: int, arm: Arm) -> float | None:
     """The time that so many more units take at the observed traffic; None without traffic."""
     if not units:
         return 0.0
-    seen = units_of(tally.slices.rows, arm)
+    seen = tally.units_seen[arm]
     return units / seen * tally.slices.counted_seconds if seen else None
 
 
-def _must_prove(plan: StepPlan, gate: RateGate) -> bool:
-    return plan.must is Must.PROVE and _has_margin(gate)
+def must_prove(plan: StepPlan | AbPlan, gate: RateGate) -> bool:
+    """The gate's PASS has to be a proof: a gate that only watches, or has no margin, proves nothing."""
+    step_proves = isinstance(plan, StepPlan) and plan.must is Must.PROVE
+    return step_proves and gate.role is not Role.WATCH and _has_margin(gate)
 
 
 def _has_margin(gate: RateGate) -> bool:
     return gate.margin_odds is not None or gate.margin_abs is not None
 
 
-def _unmeasured(plan: StepPlan, gate: RateGate) -> str | None:
+def _unmeasured(plan: StepPlan | AbPlan, gate: RateGate) -> str | None:
     missing = threshold_missing(gate)
     if missing is not None:
         return missing
-    if plan.must is Must.PROVE and not any(_has_margin(each) for each in plan.gates):
+    if isinstance(plan, StepPlan) and plan.must is Must.PROVE and not _proves(plan):
         return "the step must prove, but none of its gates declares a margin"
-    if _must_prove(plan, gate) and gate.margin_abs is not None and gate.baseline_rate is None:
+    if must_prove(plan, gate) and gate.margin_abs is not None and gate.baseline_rate is None:
         return rate_missing(gate.name)
     return None
+
+
+def _proves(plan: StepPlan) -> bool:
+    quality = plan.quality
+    if quality is not None and quality.role is Role.GUARD and quality.margin_sd is not None:
+        return True
+    return any(gate.role is Role.GUARD and _has_margin(gate) for gate in plan.gates)
 
 
 def threshold_missing(gate: RateGate | SettleGate) -> str | None:
@@ -293,7 +372,7 @@ def rate_missing(name: str) -> str:
     return f"{name} has no baseline rate: too few baseline units were measured before the step"
 
 
-def _empty_arm(tally: _Tally) -> str | None:
+def _empty_arm(tally: RateTally) -> str | None:
     if not tally.candidate.units:
         return "the candidate served no unit"
     if not tally.baseline.units:
@@ -305,11 +384,12 @@ def _odds(rate: float) -> float:
     return rate / (1 - rate)
 
 
-def _gate_verdict(tally: _Tally, answer: _Answer) -> GateVerdict:
+def _gate_verdict(tally: RateTally, answer: _Answer) -> GateVerdict:
     crossed = tally.harm.crossed_at_seconds
     return GateVerdict(
         gate=tally.gate.name,
         verdict=answer.verdict,
+        role=tally.gate.role,
         candidate=tally.candidate,
         baseline=tally.baseline,
         breach_at=tally.harm.breach_at,

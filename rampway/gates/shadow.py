@@ -9,7 +9,7 @@ from rampway.gates.engine import HarmWatch, loss_sum
 from rampway.gates.evidence import Evidence
 from rampway.gates.phrases import counted, duration, whole_percent, words_for_boundary
 from rampway.gates.plans import ShadowPlan
-from rampway.gates.slices import JudgeRow, Slices, judge_slices
+from rampway.gates.slices import JudgeRow, Slices, judge_reader
 from rampway.gates.stages import add_up, at_hold_end
 from rampway.gates.verdicts import Count, GateVerdict, StageVerdict, Verdict, significant
 
@@ -19,8 +19,8 @@ LOST_COPIES = "lost copies"
 NORMAL_LEAST_CHANGED = 10  # with fewer changed pairs the limit of the mean is not normal
 
 
-def weigh_shadow(plan: ShadowPlan, evidence: Evidence) -> StageVerdict:
-    """Weigh the joint table of judge scores, slice by slice.
+class ShadowWeigher:
+    """The joint table of judge scores, slice by slice.
 
     BREACH: a slice's loss sum, given how many pairs differ by how much, is at most a sum of fair
     coin flips; the same look-by-look budget as for rates is spent on it, and it latches. PASS: the
@@ -30,16 +30,34 @@ def weigh_shadow(plan: ShadowPlan, evidence: Evidence) -> StageVerdict:
     A second gate asks that the plan's coverage of copies came back judged: pairs that a candidate
     loses by failing would otherwise be the ones that are not counted against it.
     """
-    slices = judge_slices(plan, evidence, STREAM, levels=plan.levels)
-    tally = _tally(plan, slices)
-    mean = _judge_mean(plan, slices, tally)
-    return add_up(
-        plan,
-        (mean, _lost_copies(plan, slices, tally.all)),
-        [slices],
-        exposed=tally.all.pairs,
-        waits_seconds=[_wait_seconds(plan, slices, tally.all), 0.0],
-    )
+
+    def __init__(self, plan: ShadowPlan) -> None:
+        self._plan = plan
+        self._reader = judge_reader(plan, STREAM, levels=plan.levels)
+        self._tally = _Tally(plan)
+
+    def look(self, evidence: Evidence) -> StageVerdict:
+        """The verdict on this evidence: the same as from a first look at all of it."""
+        plan = self._plan
+        slices, new, anew = self._reader.read(evidence)
+        if anew:
+            self._tally = _Tally(plan)
+        for row in new:
+            self._tally.add(row, slices.end_seconds(row))
+        tally = self._tally
+        mean = _judge_mean(plan, slices, tally)
+        return add_up(
+            plan,
+            (mean, _lost_copies(plan, slices, tally.all)),
+            [slices],
+            exposed=tally.all.pairs,
+            waits_seconds=[_wait_seconds(plan, slices, tally.all), 0.0],
+        )
+
+
+def weigh_shadow(plan: ShadowPlan, evidence: Evidence) -> StageVerdict:
+    """Weigh a shadow in one look."""
+    return ShadowWeigher(plan).look(evidence)
 
 
 @dataclass(slots=True)
@@ -108,35 +126,29 @@ class _Table:
         return (self.levels - 1) * math.sqrt(unseen * (1 - unseen))
 
 
-@dataclass(frozen=True, slots=True)
 class _Tally:
-    """The watch after its last look; `seen` is the table that it looked at last, `all` every pair."""
+    """The watch so far; `seen` is the table that it looked at last, `all` every pair."""
 
-    harm: HarmWatch
-    seen: _Table
-    all: _Table
-    expected: float
+    def __init__(self, plan: ShadowPlan) -> None:
+        self.harm = HarmWatch(
+            alpha=plan.alpha,
+            late=plan.late,
+            spending=plan.spending,
+            hold_seconds=plan.hold_seconds,
+        )
+        self.seen = _Table(plan.levels)
+        self.all = _Table(plan.levels)
+        self.expected = 0.0
 
-
-def _tally(plan: ShadowPlan, slices: Slices[JudgeRow]) -> _Tally:
-    harm = HarmWatch(
-        alpha=plan.alpha,
-        late=plan.late,
-        spending=plan.spending,
-        hold_seconds=plan.hold_seconds,
-    )
-    seen, everything = _Table(plan.levels), _Table(plan.levels)
-    expected = 0.0
-    for row in slices.rows:
-        everything.add(row)
-        if harm.crossed_at_seconds is not None:
-            continue
-        losses_before = seen.losses
-        seen.add(row)
+    def add(self, row: JudgeRow, end_seconds: float) -> None:
+        self.all.add(row)
+        if self.harm.crossed_at_seconds is not None:
+            return
+        losses_before = self.seen.losses
+        self.seen.add(row)
         law = loss_sum(_pairs_by_difference(row))
-        expected += law.mean
-        harm.look(slices.end_seconds(row), law, seen.losses - losses_before)
-    return _Tally(harm, seen, everything, expected)
+        self.expected += law.mean
+        self.harm.look(end_seconds, law, self.seen.losses - losses_before)
 
 
 def _pairs_by_difference(row: JudgeRow) -> dict[int, int]:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 
 from rampway.gates.facts import Fact
+from rampway.gates.plans import Role
 
 
 class Verdict(StrEnum):
@@ -44,12 +45,14 @@ class GateVerdict(Fact):
     harmless candidate at the tolerated odds would have. `alpha` is the gate's whole false-breach
     budget in this stage, `spent` what the looks so far have spent. `crossed_at_seconds` is the
     evidence time at which a BREACH latched. `units_needed` estimates the candidate units still
-    missing for a PASS. Floats are rounded to nine significant digits so that a verdict computed on
+    missing for a PASS. A gate whose `role` is inform has a verdict, and no part in that of its stage.
+    Floats are rounded to nine significant digits so that a verdict computed on
     another machine is the same bit for bit.
     """
 
     gate: str
     verdict: Verdict
+    role: Role = Role.GUARD
     candidate: Count = Count()
     baseline: Count = Count()
     breach_at: int | None = None
@@ -60,6 +63,11 @@ class GateVerdict(Fact):
     crossed_at_seconds: float | None = None
     units_needed: int | None = None
     why: str = ""
+
+    @property
+    def decides(self) -> bool:
+        """The stage's verdict depends on this gate."""
+        return self.role is not Role.INFORM
 
 
 class StageVerdict(Fact):
@@ -84,8 +92,8 @@ class StageVerdict(Fact):
 
     @property
     def decisive(self) -> GateVerdict | None:
-        """The first gate that has the stage's verdict."""
-        return next((g for g in self.gates if g.verdict is self.verdict), None)
+        """The first gate that decides and has the stage's verdict."""
+        return next((g for g in self.gates if g.decides and g.verdict is self.verdict), None)
 
 
 class Headline(Fact):
@@ -108,6 +116,42 @@ class Headline(Fact):
     improved: int
     regressed: int
     cases_needed: int | None = None
+    literal: str = ""  # what an unpaired z-test at the same level would have said
+    why: str
+
+
+class SliceLoss(Fact):
+    """One slice of the cases: those whose column `by` is `value`.
+
+    Differences are fractions, candidate less baseline, with a 95 % interval; `p` is the one-sided
+    probability of a loss this large if the slice were not worse, `p_holm` the same adjusted for all
+    slices. `sigmas` is the loss in standard errors of the paired difference (positive: worse).
+    """
+
+    by: str
+    value: str
+    verdict: Verdict
+    cases: int
+    discordant: int
+    baseline_accuracy: float
+    candidate_accuracy: float
+    difference: float
+    low: float
+    high: float
+    p: float
+    p_holm: float
+    sigmas: float
+
+
+class OfflineSlices(Fact):
+    """The slices, worst first; `beyond_sigma` counts those that the plain rule would have blocked."""
+
+    verdict: Verdict
+    slices: tuple[SliceLoss, ...]
+    worse: int  # after Holm
+    beyond_sigma: int
+    sigma: float
+    literal: str = ""  # what the plain rule would have said, where the plan asks for it
     why: str
 
 
@@ -124,10 +168,11 @@ class Safety(Fact):
 
 
 class OfflineVerdict(Fact):
-    """The offline gate's answer: the worst of headline and safety."""
+    """The offline gate's answer: the worst of headline, slices and safety."""
 
     verdict: Verdict
     headline: Headline | None = None
+    slices: OfflineSlices | None = None
     safety: Safety | None = None
     errors: dict[str, int] = {}
     why: str

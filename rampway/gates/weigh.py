@@ -1,13 +1,23 @@
 """Weighs any watched stage, and freezes what a stage compares with before its first look."""
 
 import math
-from typing import TypeVar
+from collections.abc import Iterable
+from typing import Protocol, TypeVar
 
+from rampway.gates.ab import AbWeigher
 from rampway.gates.evidence import BaselineCounts, Evidence
-from rampway.gates.plans import RateGate, SettleGate, SettlePlan, ShadowPlan, StagePlan, StepPlan
-from rampway.gates.rates import weigh_step
-from rampway.gates.settling import weigh_settling
-from rampway.gates.shadow import weigh_shadow
+from rampway.gates.plans import (
+    AbPlan,
+    RateGate,
+    SettleGate,
+    SettlePlan,
+    ShadowPlan,
+    StagePlan,
+    StepPlan,
+)
+from rampway.gates.settling import SettleWeigher
+from rampway.gates.shadow import ShadowWeigher
+from rampway.gates.steps import StepWeigher
 from rampway.gates.verdicts import StageVerdict, significant
 
 GateT = TypeVar("GateT", RateGate, SettleGate)
@@ -15,15 +25,62 @@ GateT = TypeVar("GateT", RateGate, SettleGate)
 TIMEOUT_BUCKET = 100_000  # slower than this bucket nothing is
 
 
+class Weigher:
+    """Weighs one stage look after look, counting each slice once.
+
+    However often it has looked before, a look gives the verdict that a first look at the same
+    evidence would give: where rows are no longer what they were, it counts all of them anew.
+    """
+
+    def __init__(self, plan: StagePlan) -> None:
+        self._stage = _weigher_of(plan)
+
+    def look(self, evidence: Evidence) -> StageVerdict:
+        """The verdict on this evidence."""
+        return self._stage.look(evidence)
+
+
 def weigh(plan: StagePlan, evidence: Evidence) -> StageVerdict:
     """The verdict of a stage: a pure function of its plan and its counts."""
+    return Weigher(plan).look(evidence)
+
+
+def look_at(plan: StagePlan, evidence: Evidence, n: int) -> StageVerdict:
+    """The verdict as it was when n slices were sealed. Raises ValueError for a negative n."""
+    return weigh(plan, evidence_at(evidence, n))
+
+
+def path_of(plan: StagePlan, evidence: Evidence, looks: Iterable[int]) -> list[StageVerdict]:
+    """The verdicts as they were at these looks, in their order; rising ones cost one count in all."""
+    weigher = Weigher(plan)
+    return [weigher.look(evidence_at(evidence, n)) for n in looks]
+
+
+def evidence_at(evidence: Evidence, n: int) -> Evidence:
+    """Evidence as it was when n slices were sealed: later rows do not count by its own rules.
+
+    Raises ValueError for a negative n.
+    """
+    if n < 0:
+        raise ValueError(f"Looks count sealed slices: 0 or more, not {n}.")
+    sealed = {stream: min(n, count) for stream, count in evidence.sealed.items()}
+    return evidence.model_copy(update={"sealed": sealed})
+
+
+class _StageWeigher(Protocol):
+    def look(self, evidence: Evidence) -> StageVerdict: ...
+
+
+def _weigher_of(plan: StagePlan) -> _StageWeigher:
     match plan:
         case StepPlan():
-            return weigh_step(plan, evidence)
+            return StepWeigher(plan)
         case ShadowPlan():
-            return weigh_shadow(plan, evidence)
+            return ShadowWeigher(plan)
+        case AbPlan():
+            return AbWeigher(plan)
         case SettlePlan():
-            return weigh_settling(plan, evidence)
+            return SettleWeigher(plan)
 
 
 def freeze(plan: StagePlan, baseline: BaselineCounts, *, units_min: int) -> StagePlan:
@@ -35,7 +92,7 @@ def freeze(plan: StagePlan, baseline: BaselineCounts, *, units_min: int) -> Stag
     already stays: freezing again within a step would let the candidate move its own threshold.
     """
     match plan:
-        case StepPlan():
+        case StepPlan() | AbPlan():
             steps = tuple(_frozen(gate, baseline, units_min) for gate in plan.gates)
             return plan.model_copy(update={"gates": steps})
         case SettlePlan():

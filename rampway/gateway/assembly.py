@@ -64,9 +64,7 @@ async def gateway(settings: Settings) -> AsyncGenerator[dict[str, str | int]]:
         files = TrafficFiles(directory, settings.capture, writer)
         counts = Counts(directory, clock=clock, units_remembered=settings.limits.units_remembered)
         parts.callback(counts.close)
-        router = Router(
-            clock=clock, counts=counts, meters=meters, files=files, shadow=settings.shadow
-        )
+        router = Router(clock=clock, counts=counts, meters=meters, files=files, settings=settings)
         authority = _authority(parts, settings, clock=clock, router=router)
         proxy = Proxy(
             settings, router=router, upstreams=upstreams.by_name, meters=meters, clock=clock

@@ -20,13 +20,14 @@ class Split:
     `release` must not hold a zero byte: it ends the release in the hashed message.
     """
 
-    __slots__ = ("_arms", "_copies", "_names", "shadow_bp", "share_bp")
+    __slots__ = ("_arms", "_copies", "_draws", "_names", "shadow_bp", "share_bp")
 
     def __init__(self, *, salt: bytes, release: str, share_bp: int, shadow_bp: int) -> None:
         named = release.encode() + b"\x00"
         self._arms = hmac.new(salt, named, sha256)
         # No release begins with a zero byte, so none of these messages is ever an assigned one.
         self._copies = hmac.new(salt, b"\x00shadow\x00" + named, sha256)
+        self._draws = hmac.new(salt, b"\x00judge\x00" + named, sha256)
         self._names = hmac.new(salt, b"\x00name\x00" + named, sha256)
         self.share_bp = share_bp
         self.shadow_bp = shadow_bp
@@ -38,6 +39,13 @@ class Split:
     def point_bp(self, unit: bytes) -> int:
         """Where the unit stands, from 0 to 9,999: it is the candidate's below the share."""
         return _point_bp(self._arms, unit)
+
+    def draw_point(self, unit: bytes) -> int:
+        """Where the unit stands among those that may be judged, from 0 to 2**64 - 1: the lowest are.
+
+        Independent of its arm.
+        """
+        return int.from_bytes(_hashed(self._draws, unit)[:_POINT_BYTES])
 
     def pseudonym(self, unit: bytes) -> str:
         """16 hex digits that stand for the unit in this release's log, and in no other's."""

@@ -50,6 +50,7 @@ class Monitoring:
         page.family("in_flight", "gauge", "Requests now.", [({}, self._meters.in_flight)])
         self._splits(page)
         self._shadow(page)
+        self._judged(page)
         page.family(
             "lines_dropped_total",
             "counter",
@@ -125,6 +126,29 @@ class Monitoring:
                 ({"target": target}, int(copier.breaker.is_open()))
                 for target, (epoch, copier) in sorted(self._proxy.copiers.items())
                 if epoch == self._shadowing_epoch(target)
+            ],
+        )
+
+    def _judged(self, page: Page) -> None:
+        drawn = [
+            ({"target": target, "arm": arm}, tally)
+            for target, arms in sorted(self._router.drawn_total.items())
+            for arm, tally in sorted(arms.items())
+        ]
+        page.family(
+            "judged_drawn_total",
+            "counter",
+            "Requests drawn for the judge from what users saw.",
+            [(labels, tally.drawn) for labels, tally in drawn],
+        )
+        page.family(
+            "judged_missing_total",
+            "counter",
+            "Drawn requests without an answer for the judge, by reason.",
+            [
+                ({**labels, "reason": reason}, count)
+                for labels, tally in drawn
+                for reason, count in sorted(tally.missing.items())
             ],
         )
 

@@ -5,6 +5,7 @@ all lines of a slice comes its mark. Slices come in order; one that ran in an ea
 cut by the next write, gets no mark.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 from rampway.gateway.counting import SegmentCounter
@@ -33,6 +34,7 @@ class Pair:
         "candidate",
         "held_bytes",
         "missing",
+        "note",
         "request",
         "settled",
         "tally",
@@ -40,8 +42,15 @@ class Pair:
         "unit",
     )
 
-    def __init__(self, tally: "SliceTally", unit: str, trace: str) -> None:
+    def __init__(
+        self,
+        tally: "SliceTally",
+        unit: str,
+        trace: str,
+        note: Callable[[PairRecord], None] | None = None,
+    ) -> None:
         self.tally = tally
+        self.note = note  # told of the pair when it is settled
         self.unit = unit
         self.trace = trace
         self.request: bytes | None = None
@@ -102,13 +111,19 @@ class Pairing:
         self._open_pairs = 0
         self._held_bytes = 0
 
-    def open(self, unit: str, trace: str, now: float) -> Pair:
+    def open(
+        self,
+        unit: str,
+        trace: str,
+        now: float,
+        note: Callable[[PairRecord], None] | None = None,
+    ) -> Pair:
         """A sampled request; its line is written when it is settled."""
         index = self.counter.index_at(now)
         tally = self._tallies.get(index)
         if tally is None:
             tally = self._tallies[index] = SliceTally(index)
-        pair = Pair(tally, unit, trace)
+        pair = Pair(tally, unit, trace, note)
         tally.copied += 1
         self._total.sampled += 1
         tally.pairs.add(pair)
@@ -196,6 +211,9 @@ class Pairing:
             candidate=pair.candidate,
             missing=pair.missing,
         )
+        if pair.note is not None:
+            pair.note(record)
+            pair.note = None  # it holds the request, which holds the pair
         if not self._spool.put(record, pair.held_bytes + 256) and pair.missing is None:
             pair.missing = SPOOL
         if pair.missing is not None:

@@ -131,6 +131,8 @@ class Proxy:
         )
         if passage is None:
             raise _unknown(target)
+        if self._settings.capture.answers and len(body) <= self._settings.shadow.body_bytes:
+            passage.asked = body
         call = Call(request, passage, request_id, rest, passed_on(told), body, Outcome())
         try:
             return await self._pass(call)
@@ -234,7 +236,7 @@ class Proxy:
         return response
 
     def _answered(self, call: Call, answer: aiohttp.ClientResponse, kept: Kept) -> None:
-        """The whole answer has come: is it a refusal, and what of it makes a pair?"""
+        """The whole answer has come: is it a refusal, and who else wants it?"""
         outcome, passage = call.outcome, call.passage
         outcome.answered = True
         outcome.size_bytes = kept.size_bytes
@@ -243,21 +245,37 @@ class Proxy:
         elif is_json(answer):
             body = kept.whole(self._settings.limits.examined_answer_bytes)
             outcome.refused = body is not None and says_refused(body)
+        self._held_for_judge(call, answer, kept)
         if passage.pair is not None and passage.route.pairing is not None:
-            body = kept.whole(self._settings.shadow.body_bytes)
-            if body is None:
+            half = self._half(passage, answer, kept)
+            if half is None:
                 passage.route.pairing.miss(passage.pair, pairing.TOO_LARGE)
-                return
-            latency_ms = (self._clock.monotonic() - passage.began) * 1_000
-            encoding = answer.headers.get("Content-Encoding", "").lower()
-            half = Half(answer.status, latency_ms, body, encoding)
-            passage.route.pairing.take_baseline(passage.pair, half)
+            else:
+                passage.route.pairing.take_baseline(passage.pair, half)
+        elif self._settings.capture.answers:
+            passage.answer = self._half(passage, answer, kept)
+
+    def _held_for_judge(self, call: Call, answer: aiohttp.ClientResponse, kept: Kept) -> None:
+        draw, sampling = call.passage.draw, call.passage.route.sampling
+        if draw is not None and sampling is not None:
+            fits = len(call.body) <= self._settings.shadow.body_bytes
+            half = self._half(call.passage, answer, kept)
+            sampling.take(draw, call.body if fits else None, half)
+
+    def _half(self, passage: Passage, answer: aiohttp.ClientResponse, kept: Kept) -> Half | None:
+        """What the arm answered; None where the body is larger than may be kept."""
+        body = kept.whole(self._settings.shadow.body_bytes)
+        if body is None:
+            return None
+        latency_ms = (self._clock.monotonic() - passage.began) * 1_000
+        encoding = answer.headers.get("Content-Encoding", "").lower()
+        return Half(answer.status, latency_ms, body, encoding)
 
     def _kept_bytes(self, call: Call, answer: aiohttp.ClientResponse) -> int:
         examined = self._settings.limits.examined_answer_bytes if is_json(answer) else 0
-        pair = call.passage.pair
-        paired = self._settings.shadow.body_bytes if pair and not pair.settled else 0
-        return max(examined, paired)
+        pair, draw = call.passage.pair, call.passage.draw
+        wanted = self._settings.capture.answers or draw or (pair and not pair.settled)
+        return max(examined, self._settings.shadow.body_bytes if wanted else 0)
 
     def _copied_when_gone(self, call: Call, sent_bytes: int) -> Departure | None:
         """Arrange for a sampled request's copy, made when the caller's own request was written."""

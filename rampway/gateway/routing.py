@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rampway.gateway.answerlog import LINE_BYTES, CopiedRecord, LiveRecord, SplitFacts
 from rampway.gateway.assignment import Split, assign
 from rampway.gateway.pairing import BASELINE_FAILED, CLIENT, Pairing, TargetTally
-from rampway.gateway.terms import Arm, Clock, Ending, Served
+from rampway.gateway.sampling import ArmTally, Sampling
+from rampway.gateway.terms import ALL_BP, Arm, Clock, Ending, Served
 from rampway.gateway.trafficlog import Entry, TrafficFiles
 
 if TYPE_CHECKING:
@@ -16,8 +18,10 @@ if TYPE_CHECKING:
     from rampway.gateway.counts import Counts
     from rampway.gateway.metrics import ArmMeter, Meters
     from rampway.gateway.pairing import Pair
-    from rampway.gateway.settings import ShadowSettings
+    from rampway.gateway.sampling import Draw
+    from rampway.gateway.settings import Settings
     from rampway.gateway.splits import TargetSplit
+    from rampway.gateway.spool import Half, PairRecord
 
 FOREVER = float("inf")
 
@@ -34,6 +38,7 @@ class Route:
         "meters",
         "pairing",
         "release",
+        "sampling",
         "segment",
         "share_bp",
         "split",
@@ -48,6 +53,7 @@ class Route:
         counter: SegmentCounter,
         meters: Meters,
         pairing: Pairing | None,
+        sampling: Sampling | None,
     ) -> None:
         claim = split.claim
         open_claim = None if claim is None or claim.ended is Ending.ROLLED_BACK else claim
@@ -63,6 +69,7 @@ class Route:
         self.timeout_seconds = split.segment.timing.timeout_seconds
         self.counter = counter
         self.pairing = pairing
+        self.sampling = sampling
         self.meters: dict[Arm, ArmMeter] = {arm: meters.of(split.target, arm) for arm in Arm}
         self.split: Split | None = None
         if claim is not None:
@@ -78,9 +85,12 @@ class Passage:
     """One request that was given an arm. It is finished exactly once."""
 
     __slots__ = (
+        "answer",
         "arm",
+        "asked",
         "began",
         "cell",
+        "draw",
         "pair",
         "request_id",
         "route",
@@ -103,6 +113,9 @@ class Passage:
         self.wall = 0.0
         self.cell: ArmCell | None = None
         self.pair: Pair | None = None
+        self.draw: Draw | None = None
+        self.asked: bytes | None = None  # the body, where answers are kept
+        self.answer: Half | None = None  # same; a pair keeps its own
 
 
 class Router:
@@ -115,16 +128,18 @@ class Router:
         counts: Counts,
         meters: Meters,
         files: TrafficFiles,
-        shadow: ShadowSettings,
+        settings: Settings,
     ) -> None:
         self._clock = clock
         self._counts = counts
         self._meters = meters
         self._files = files
-        self._shadow = shadow
+        self._settings = settings
         self._routes: dict[str, Route] = {}
         self._pairings: dict[str, list[Pairing]] = {}  # per target, until all slices are marked
+        self._samplings: dict[str, list[Sampling]] = {}  # same, and until all lines are written
         self.copied_total: dict[str, TargetTally] = {}
+        self.drawn_total: dict[str, dict[Arm, ArmTally]] = {}
         self.lapse: Callable[[str], None] = _never_lapses
 
     def change(self, split: TargetSplit) -> None:
@@ -135,6 +150,7 @@ class Router:
             counter=counter,
             meters=self._meters,
             pairing=self._pairing_for(split, counter),
+            sampling=self._sampling_for(split, counter),
         )
 
     def knows(self, target: str) -> bool:
@@ -158,7 +174,11 @@ class Router:
         passage.cell = route.counter.start(arm, hash(unit), now.monotonic)
         if route.pairing and route.split and route.split.copies(unit):
             told = unit.decode(errors="replace")
-            passage.pair = route.pairing.open(told, trace_id, now.monotonic)
+            note = self._log_pair(passage) if self._files.keeps_answers else None
+            passage.pair = route.pairing.open(told, trace_id, now.monotonic, note)
+        if route.sampling and route.split and passage.cell is not None:
+            point = route.split.draw_point(unit)
+            passage.draw = route.sampling.draw(arm, point, unit, trace_id, now.monotonic)
         return passage
 
     def finish(self, passage: Passage, outcome: Outcome) -> float:
@@ -180,12 +200,55 @@ class Router:
                 route.pairing.miss(passage.pair, CLIENT)
             elif not outcome.answered:
                 route.pairing.miss(passage.pair, BASELINE_FAILED)
-        self._files.log(_entry(passage, outcome, took))
+        if passage.draw is not None and route.sampling is not None:
+            route.sampling.end(passage.draw, outcome, took)
+        entry = _entry(passage, outcome, took)
+        self._files.log(entry)
+        if self._files.keeps_answers and passage.pair is None:
+            self._log_answer(passage, entry)
         return took
 
     def note_copy(self, passage: Passage, outcome: Outcome, took_seconds: float) -> None:
         """A copy's line in the traffic log."""
         self._files.log(_entry(passage, outcome, took_seconds, shadow=Arm.CANDIDATE))
+
+    def _log_answer(self, passage: Passage, entry: Entry) -> None:
+        """What one arm answered, while an open split may give a request to either."""
+        facts = _split_facts(passage.route)
+        if facts is None or not facts.share_bp:
+            return
+        answer = passage.answer
+        record = LiveRecord(
+            ts=entry.ts,
+            request_id=entry.request_id,
+            unit=entry.unit,
+            facts=facts,
+            arm=entry.arm,
+            status=entry.status,
+            latency_ms=entry.latency_ms,
+            error=entry.error,
+            request=passage.asked,
+            answer=answer,
+        )
+        held = len(passage.asked or b"") + len((answer and answer.body) or b"")
+        self._files.log_answer(record, LINE_BYTES + held)
+
+    def _log_pair(self, passage: Passage) -> Callable[[PairRecord], None] | None:
+        """What writes a copied request's line when both answers are in, or one never will be."""
+        facts = _split_facts(passage.route)
+        if facts is None:
+            return None
+
+        def note(pair: PairRecord) -> None:
+            record = CopiedRecord(passage.wall, passage.request_id, passage.unit, facts, pair)
+            bodies = (
+                pair.request,
+                pair.baseline and pair.baseline.body,
+                pair.candidate and pair.candidate.body,
+            )
+            self._files.log_answer(record, LINE_BYTES + sum(len(body or b"") for body in bodies))
+
+        return note
 
     def is_shadowing(self, pairing: Pairing) -> bool:
         """Are copies of this segment still wanted?"""
@@ -195,16 +258,21 @@ class Router:
         return self._clock.monotonic() < route.lease_until
 
     def next_mark(self) -> float | None:
-        due = (one.next_mark() for all_of in self._pairings.values() for one in all_of)
+        due = [one.next_mark() for all_of in self._pairings.values() for one in all_of]
+        due += [one.next_due() for all_of in self._samplings.values() for one in all_of]
         return min(due, default=None)
 
     def mark_due(self) -> None:
-        """Mark the slices of all shadowing segments that are over and settled."""
+        """Mark the slices of all segments with copies or a judged sample that are over."""
         now = self._clock.monotonic()
         for target, pairings in self._pairings.items():
             for pairing in pairings:
                 pairing.mark_due(now)
             self._pairings[target] = [pairing for pairing in pairings if not pairing.is_marked]
+        for target, samplings in self._samplings.items():
+            for sampling in samplings:
+                sampling.mark_due(now)
+            self._samplings[target] = [one for one in samplings if not one.is_over]
 
     def _pairing_for(self, split: TargetSplit, counter: SegmentCounter) -> Pairing | None:
         claim = split.claim
@@ -219,11 +287,37 @@ class Router:
                 release=claim.release,
                 counter=counter,
                 began_at=split.segment.began_at,
-                timeout_seconds=min(self._shadow.timeout, split.segment.timing.timeout_seconds),
-                pairs_max=self._shadow.open_pairs,
-                bytes_max=self._shadow.pair_bytes,
+                timeout_seconds=min(
+                    self._settings.shadow.timeout, split.segment.timing.timeout_seconds
+                ),
+                pairs_max=self._settings.shadow.open_pairs,
+                bytes_max=self._settings.shadow.pair_bytes,
                 spool=self._files.spool(split.target),
                 total=self.copied_total.setdefault(split.target, TargetTally()),
+            )
+        )
+        return mine[-1]
+
+    def _sampling_for(self, split: TargetSplit, counter: SegmentCounter) -> Sampling | None:
+        """The judged sample of a split in force; none where one arm has all the traffic."""
+        claim, settings = split.claim, self._settings
+        if claim is None or not 0 < claim.share_bp < ALL_BP:
+            return None
+        if settings.judged.per_second == 0 or not settings.capture.bodies:
+            return None
+        mine = self._samplings.setdefault(split.target, [])
+        if mine and mine[-1].counter is counter:
+            return mine[-1]
+        totals = self.drawn_total.setdefault(split.target, {arm: ArmTally() for arm in Arm})
+        mine.append(
+            Sampling(
+                settings.judged,
+                target=split.target,
+                release=claim.release,
+                counter=counter,
+                began_at=split.segment.began_at,
+                spool=self._files.spool(split.target),
+                totals=totals,
             )
         )
         return mine[-1]
@@ -248,6 +342,22 @@ def _entry(
         size_bytes=outcome.size_bytes,
         error="aborted" if outcome.aborted else outcome.kind,
         unit=passage.unit,
+        split=route.split,
+    )
+
+
+def _split_facts(route: Route) -> SplitFacts | None:
+    """None while no split is open: there is nothing to compare."""
+    if route.split is None or route.candidate is None:
+        return None
+    return SplitFacts(
+        target=route.target,
+        release=route.release,
+        epoch=route.epoch,
+        segment=route.segment,
+        share_bp=route.share_bp,
+        baseline=route.baseline.artifact,
+        candidate=route.candidate.artifact,
         split=route.split,
     )
 

@@ -79,11 +79,23 @@ class ShadowSettings(Part):
     body_bytes: Bytes = 256 * KIB
 
 
+class JudgedSettings(Part):
+    """Which answers that users saw are spooled for the judge while a canary is live, per target.
+
+    With `per_second` 0, or without captured bodies, none are.
+    """
+
+    per_second: Annotated[float, Field(ge=0, le=1_000)] = 5.0  # candidate answers
+    baseline_per_candidate: Annotated[int, Field(ge=4, le=9)] = 5
+    held_bytes: Bytes = 16 * MIB  # until their slice is over
+
+
 class CaptureSettings(Part):
     """What is written down of the traffic. Without bodies the judge has nothing to score."""
 
     bodies: bool = True
     traffic_log: bool = True
+    answers: bool = False  # answers-<target>.jsonl: what was asked and answered, for a comparison
     traffic_log_lines: Count = 100_000  # waiting to be written
     traffic_log_bytes: Bytes = 256 * MIB  # then the file is renamed to .1
     spool_bytes: Bytes = 256 * MIB  # same
@@ -103,6 +115,7 @@ class Settings(Part):
     timeouts: TimeoutSettings = TimeoutSettings()
     limits: LimitSettings = LimitSettings()
     shadow: ShadowSettings = ShadowSettings()
+    judged: JudgedSettings = JudgedSettings()
     capture: CaptureSettings = CaptureSettings()
     admin_token: str | None = Field(default=None, min_length=16, repr=False)
 

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import orjson
 
+from rampway.gateway.answerlog import LogRecord
+from rampway.gateway.answerlog import encode as encode_answer
 from rampway.gateway.assignment import Split
 from rampway.gateway.lossy import LossyFile, LossyWriter
 from rampway.gateway.settings import CaptureSettings
@@ -58,7 +60,7 @@ def encode(entry: Entry) -> bytes:
 
 
 class TrafficFiles:
-    """The traffic log and the spool of each target, written by one thread."""
+    """The traffic log, the spool and the answers of each target, written by one thread."""
 
     def __init__(self, directory: Path, capture: CaptureSettings, writer: LossyWriter) -> None:
         self._directory = directory
@@ -66,10 +68,16 @@ class TrafficFiles:
         self._writer = writer
         self.logs: dict[str, LossyFile[Entry]] = {}
         self.spools: dict[str, LossyFile[SpoolRecord]] = {}
+        self.answers: dict[str, LossyFile[LogRecord]] = {}
 
-    def all(self) -> Iterator[LossyFile[Entry] | LossyFile[SpoolRecord]]:
+    def all(self) -> Iterator[LossyFile[Entry] | LossyFile[SpoolRecord] | LossyFile[LogRecord]]:
         yield from self.logs.values()
         yield from self.spools.values()
+        yield from self.answers.values()
+
+    @property
+    def keeps_answers(self) -> bool:
+        return self._capture.answers
 
     def log(self, entry: Entry) -> None:
         if not self._capture.traffic_log:
@@ -84,6 +92,26 @@ class TrafficFiles:
         if file is None:
             file = self.spools[target] = self._spool_of(target)
         return file
+
+    def log_answer(self, record: LogRecord, size_bytes: int) -> None:
+        """Only where `keeps_answers`; `size_bytes` is what the waiting line holds."""
+        target = record.facts.target
+        file = self.answers.get(target)
+        if file is None:
+            file = self.answers[target] = self._answers_of(target)
+        file.put(record, size_bytes)
+
+    def _answers_of(self, target: str) -> LossyFile[LogRecord]:
+        capture = self._capture
+        return self._writer.add(
+            LossyFile(
+                self._directory / f"answers-{target}.jsonl",
+                encode=encode_answer,
+                lines_max=capture.traffic_log_lines,
+                pending_bytes_max=capture.spool_pending_bytes,
+                file_bytes_max=capture.spool_bytes,
+            )
+        )
 
     def _log_of(self, target: str) -> LossyFile[Entry]:
         capture = self._capture

@@ -1,6 +1,7 @@
-"""What the judge counts: pairs of scores per slice, and the pairs that no score could be given to."""
+"""What the judge counts per slice: pairs of scores, scores of answers that users saw, and what got none."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,50 @@ class Ended:
     missing: int
 
 
-Finding = Scored | Missing | Unknown | Ended
+class Arm(StrEnum):
+    """Whose answer it was: told to who counts, never to a grader."""
+
+    BASELINE = "baseline"
+    CANDIDATE = "candidate"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """An answer that a user saw, with its score."""
+
+    slice: SliceKey
+    arm: Arm
+    score: int
+
+
+@dataclass(frozen=True)
+class Unanswered:
+    """A drawn request that failed, which has no quality: the gateway counts it as an error."""
+
+    slice: SliceKey
+    arm: Arm
+
+
+@dataclass(frozen=True)
+class Unjudged:
+    """An answer that could not be scored: it was not kept, or its request is of no known case."""
+
+    slice: SliceKey
+    arm: Arm
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A slice is over: so many of its requests were drawn. `ended_at` is as in Ended."""
+
+    slice: SliceKey
+    slice_seconds: float
+    ended_at: float
+    candidate: int
+    baseline: int
+
+
+Finding = Scored | Missing | Unknown | Ended | Judged | Unanswered | Unjudged | Drawn
 
 
 @dataclass(frozen=True)
@@ -68,3 +112,30 @@ class SegmentCounts:
     slice_seconds: float | None
     sealed: int
     slices: tuple[SealedSlice, ...]
+
+
+@dataclass(frozen=True)
+class ArmCounts:
+    """One count for each arm."""
+
+    candidate: int
+    baseline: int
+
+
+@dataclass(frozen=True)
+class SealedAnswers:
+    """`[score, candidate's answers, baseline's]` for each score seen; all drawn are in one of the three."""
+
+    i: int
+    scores: tuple[tuple[int, int, int], ...]
+    unjudged: ArmCounts
+    unanswered: ArmCounts
+
+
+@dataclass(frozen=True)
+class AnswerCounts:
+    """The judged sample of a segment; as SegmentCounts otherwise."""
+
+    slice_seconds: float | None
+    sealed: int
+    slices: tuple[SealedAnswers, ...]

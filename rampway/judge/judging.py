@@ -1,13 +1,24 @@
-"""One look of the judge at a spool: read on, score both answers of each pair, seal what is due."""
+"""One look of the judge at a spool: read on, score each answer, seal what is due."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rampway.judge.counts import Ended, Finding, Missing, Scored, SliceKey, Unknown
+from rampway.judge.counts import (
+    Drawn,
+    Ended,
+    Finding,
+    Judged,
+    Missing,
+    Scored,
+    SliceKey,
+    Unanswered,
+    Unjudged,
+    Unknown,
+)
 from rampway.judge.graders import Grader, Ungradable
-from rampway.judge.lines import Malformed, Mark, Pair, read_line
+from rampway.judge.lines import DrawnMark, Line, Malformed, Mark, Pair, Seen, as_answer, read_line
 from rampway.judge.spool import spool_path, unread_blocks
 from rampway.judge.store import Store
 
@@ -68,17 +79,33 @@ class Judge:
         return findings, malformed
 
 
-def finding(line: Pair | Mark, grader: Grader) -> Finding:
+def finding(line: Line, grader: Grader) -> Finding:
     """What a line of the spool comes to under a grader."""
     key = SliceKey(line.epoch, line.segment, line.i)
-    if isinstance(line, Mark):
-        return Ended(
-            slice=key,
-            slice_seconds=line.slice_seconds,
-            ended_at=line.ended_at,
-            copied=line.copied,
-            missing=sum(line.missing.values()),
-        )
+    match line:
+        case Mark():
+            return Ended(
+                slice=key,
+                slice_seconds=line.slice_seconds,
+                ended_at=line.ended_at,
+                copied=line.copied,
+                missing=sum(line.missing.values()),
+            )
+        case DrawnMark():
+            return Drawn(
+                slice=key,
+                slice_seconds=line.slice_seconds,
+                ended_at=line.ended_at,
+                candidate=line.candidate,
+                baseline=line.baseline,
+            )
+        case Pair():
+            return _of_pair(key, line, grader)
+        case Seen():
+            return _of_seen(key, line, grader)
+
+
+def _of_pair(key: SliceKey, line: Pair, grader: Grader) -> Finding:
     if line.missing is not None:
         return Missing(key)
     baseline, candidate = line.answers()
@@ -88,3 +115,15 @@ def finding(line: Pair | Mark, grader: Grader) -> Finding:
         )
     except Ungradable:
         return Unknown(key)
+
+
+def _of_seen(key: SliceKey, line: Seen, grader: Grader) -> Finding:
+    """The grader gets the request and the answer only: it is blind to the arm."""
+    if line.failed is not None:
+        return Unanswered(key, line.arm)
+    if line.missing is not None or line.answer is None:
+        return Unjudged(key, line.arm)
+    try:
+        return Judged(key, line.arm, grader.score(line.request, as_answer(line.answer)))
+    except Ungradable:
+        return Unjudged(key, line.arm)

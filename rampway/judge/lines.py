@@ -1,9 +1,10 @@
-"""What a line of the gateway's spool says: a pair of answers to one request, or the end of a slice."""
+"""What a line of the gateway's spool says: a pair of answers, one that a user saw, or the end of a slice."""
 
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 
+from rampway.judge.counts import Arm
 from rampway.judge.graders import Answer
 
 Count = Annotated[int, Field(ge=0, lt=2**53)]
@@ -44,7 +45,7 @@ class Pair(_OfSlice):
 
     def answers(self) -> tuple[Answer, Answer]:
         """Baseline's and candidate's."""
-        return _answer(self.baseline), _answer(self.candidate)
+        return as_answer(self.baseline), as_answer(self.candidate)
 
 
 class Mark(_OfSlice):
@@ -60,11 +61,36 @@ class Mark(_OfSlice):
     missing: dict[str, Count] = {}
 
 
-_LINE: TypeAdapter[Pair | Mark] = TypeAdapter(Annotated[Pair | Mark, Field(discriminator="kind")])
+class Seen(_OfSlice):
+    """A drawn request and the answer that its user saw.
+
+    `failed` says why there was none, `missing` why it was not kept.
+    """
+
+    kind: Literal["answer"]
+    arm: Arm
+    request: JsonValue = None
+    answer: ArmAnswer | None = None
+    failed: str | None = None
+    missing: str | None = None
 
 
-def read_line(line: bytes, *, target: str) -> Pair | Mark:
-    """Raise Malformed for what is no pair or mark, or is another target's."""
+class DrawnMark(_OfSlice):
+    """The slice is over: so many requests of each arm were drawn. `ended_at` is as in Mark."""
+
+    kind: Literal["drawn"]
+    slice_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    ended_at: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    candidate: Count
+    baseline: Count
+
+
+Line = Pair | Mark | Seen | DrawnMark
+_LINE: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="kind")])
+
+
+def read_line(line: bytes, *, target: str) -> Line:
+    """Raise Malformed for what is no line of a spool, or is another target's."""
     try:
         read = _LINE.validate_json(line)
     except ValidationError as error:
@@ -74,5 +100,5 @@ def read_line(line: bytes, *, target: str) -> Pair | Mark:
     return read
 
 
-def _answer(arm: ArmAnswer | None) -> Answer:
+def as_answer(arm: ArmAnswer | None) -> Answer:
     return Answer(arm.status, arm.body) if arm else Answer(None, None)

@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from enum import StrEnum
 from typing import Annotated, TypeVar
 
@@ -15,7 +16,7 @@ from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 from pydantic import BaseModel, Field, JsonValue, ValidationError
 
-from rampway.judge.counts import SegmentCounts
+from rampway.judge.counts import AnswerCounts, SegmentCounts
 from rampway.judge.judging import Judge
 from rampway.judge.store import Store
 
@@ -34,7 +35,7 @@ class Sight(StrEnum):
 
 
 class CountsAsked(BaseModel):
-    """The query of `/v1/counts`."""
+    """The query of `/v1/counts` and of `/v1/quality`."""
 
     target: str
     epoch: Annotated[int, Field(ge=0, lt=2**53)]
@@ -58,6 +59,7 @@ class Serving:
     def app(self) -> web.Application:
         app = web.Application()
         app.router.add_get("/v1/counts", self.counts)
+        app.router.add_get("/v1/quality", self.quality)
         app.router.add_get("/metrics", self.metrics)
         app.router.add_get("/healthz", self.health)
         app.router.add_get("/readyz", self.readiness)
@@ -75,25 +77,56 @@ class Serving:
         self._thread.shutdown(wait=True)
 
     async def counts(self, request: web.Request) -> web.Response:
+        """The joint scores of both answers to one request, of a segment that copies."""
+        asked = self._asked(request)
+        judge = self._judges[asked.target]
+        grader = judge.docket.grader.fingerprint
+        found = await self._in_thread(
+            lambda: self._store.counts(
+                asked.target, grader, epoch=asked.epoch, segment=asked.segment
+            )
+        )
+        rows: list[JsonValue] = [
+            {"i": one.i, "pairs": [list(pair) for pair in one.pairs], "lost": one.lost}
+            for one in found.slices
+        ]
+        return _json(_body(asked, judge, found, rows))
+
+    async def quality(self, request: web.Request) -> web.Response:
+        """The scores of answers that users saw, per arm, of a segment with a share."""
+        asked = self._asked(request)
+        judge = self._judges[asked.target]
+        grader = judge.docket.grader.fingerprint
+        found = await self._in_thread(
+            lambda: self._store.answers(
+                asked.target, grader, epoch=asked.epoch, segment=asked.segment
+            )
+        )
+        rows: list[JsonValue] = [
+            {
+                "i": one.i,
+                "scores": [list(score) for score in one.scores],
+                "unjudged": dict(asdict(one.unjudged)),
+                "unanswered": dict(asdict(one.unanswered)),
+            }
+            for one in found.slices
+        ]
+        return _json(_body(asked, judge, found, rows))
+
+    def _asked(self, request: web.Request) -> CountsAsked:
+        """Raise the answer to a question that is wrong."""
         try:
             asked = CountsAsked.model_validate(dict(request.query))
         except ValidationError as error:
             first = error.errors()[0]
-            return _json({"error": f"{first['loc'][0]}: {first['msg']}"}, http_status=400)
-        judge = self._judges.get(asked.target)
-        if judge is None:
+            raise _refusal(web.HTTPBadRequest, f"{first['loc'][0]}: {first['msg']}") from error
+        if asked.target not in self._judges:
             known = ", ".join(self._judges)
-            refusal = f"This judge has no target {asked.target!r}. It judges: {known}."
-            return _json({"error": refusal}, http_status=404)
-        found = await self._in_thread(
-            lambda: self._store.counts(
-                asked.target,
-                judge.docket.grader.fingerprint,
-                epoch=asked.epoch,
-                segment=asked.segment,
+            raise _refusal(
+                web.HTTPNotFound,
+                f"This judge has no target {asked.target!r}. It judges: {known}.",
             )
-        )
-        return _json(_counts_body(asked, judge, found))
+        return asked
 
     async def metrics(self, _request: web.Request) -> web.Response:
         text = await self._in_thread(lambda: generate_latest(self._metrics))
@@ -151,7 +184,12 @@ class _Tallies(Collector):
         yield findings
 
 
-def _counts_body(asked: CountsAsked, judge: Judge, found: SegmentCounts) -> dict[str, JsonValue]:
+def _body(
+    asked: CountsAsked,
+    judge: Judge,
+    found: SegmentCounts | AnswerCounts,
+    rows: list[JsonValue],
+) -> dict[str, JsonValue]:
     grader = judge.docket.grader
     return {
         "target": asked.target,
@@ -161,11 +199,12 @@ def _counts_body(asked: CountsAsked, judge: Judge, found: SegmentCounts) -> dict
         "levels": grader.levels,
         "grader": grader.fingerprint,
         "sealed": found.sealed,
-        "rows": [
-            {"i": one.i, "pairs": [list(pair) for pair in one.pairs], "lost": one.lost}
-            for one in found.slices
-        ],
+        "rows": rows,
     }
+
+
+def _refusal(refused: type[web.HTTPClientError], why: str) -> web.HTTPClientError:
+    return refused(body=orjson.dumps({"error": why}), content_type="application/json")
 
 
 def _json(body: dict[str, JsonValue], *, http_status: int = 200) -> web.Response:

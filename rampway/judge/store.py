@@ -9,14 +9,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from rampway.judge import sampled
 from rampway.judge.counts import (
+    AnswerCounts,
+    Drawn,
     Ended,
     Finding,
+    Judged,
     Missing,
     Scored,
     SealedSlice,
     SegmentCounts,
     SliceKey,
+    Unanswered,
+    Unjudged,
     Unknown,
 )
 from rampway.judge.spool import Position
@@ -87,11 +93,20 @@ class Store:
         Sealing goes upwards: a slice that is not due keeps those above it open, and a slice whose
         mark never came is lost with the next one that is sealed.
         """
-        due = self._due(target, grader, now, judge_seconds)
+        due = [
+            (seal, segment, i)
+            for marked, seal in (
+                (_MARKED_NOT_SEALED, _SEAL_SLICE),
+                (sampled.MARKED_NOT_SEALED, sampled.SEAL),
+            )
+            for segment, i in self._due(
+                marked, target, grader, now=now, judge_seconds=judge_seconds
+            )
+        ]
         if due:
             with self._commit():
-                for segment, i in due:
-                    self._db.execute(_SEAL_SLICE, {"segment": segment, "i": i})
+                for seal, segment, i in due:
+                    self._db.execute(seal, {"segment": segment, "i": i})
                     self._db.execute(
                         "UPDATE segments SET sealed = ? WHERE id = ?", (i + 1, segment)
                     )
@@ -100,14 +115,7 @@ class Store:
 
     def counts(self, target: str, grader: str, *, epoch: int, segment: int) -> SegmentCounts:
         """The sealed slices of a segment, in order. A segment nobody has heard of has none."""
-        row = self._db.execute(
-            "SELECT id, slice_seconds, sealed FROM segments"
-            " WHERE target = ? AND grader = ? AND epoch = ? AND segment = ?",
-            (target, grader, epoch, segment),
-        ).fetchone()
-        if row is None:
-            return SegmentCounts(slice_seconds=None, sealed=0, slices=())
-        key, slice_seconds, sealed = row
+        key, slice_seconds, sealed = self._segment(target, grader, epoch, segment)
         pairs: dict[int, list[tuple[int, int, int]]] = {}
         for i, old, new, n in self._db.execute(
             "SELECT i, old, new, n FROM pairs WHERE segment = ? AND i < ? ORDER BY i, old, new",
@@ -123,6 +131,12 @@ class Store:
             slices=tuple(SealedSlice(i, tuple(pairs.get(i, ())), lost) for i, lost in slices),
         )
 
+    def answers(self, target: str, grader: str, *, epoch: int, segment: int) -> AnswerCounts:
+        """The sealed slices of a segment's judged sample, in order."""
+        key, slice_seconds, sealed = self._segment(target, grader, epoch, segment)
+        slices = sampled.sealed_slices(self._db, key, sealed=sealed)
+        return AnswerCounts(slice_seconds=slice_seconds, sealed=sealed, slices=slices)
+
     def tallies(self, target: str) -> dict[str, int]:
         """What happened to the target's lines and slices since the file was created, by name."""
         return dict(
@@ -136,7 +150,7 @@ class Store:
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.execute("PRAGMA foreign_keys = ON")
         with self._commit():
-            for statement in _SCHEMA:
+            for statement in (*_SCHEMA, *sampled.SCHEMA):
                 self._db.execute(statement)
 
     @contextmanager
@@ -155,6 +169,11 @@ class Store:
         i = finding.slice.i
         if i < segment.sealed:
             return "late"
+        if isinstance(finding, Ended | Drawn):
+            self._db.execute(
+                "UPDATE segments SET slice_seconds = ? WHERE id = ?",
+                (finding.slice_seconds, segment.id),
+            )
         match finding:
             case Scored(old=old, new=new):
                 self._db.execute(_ADD_PAIR, (segment.id, i, old, new))
@@ -168,18 +187,27 @@ class Store:
             case Ended():
                 marked = (segment.id, i, finding.ended_at, finding.copied, finding.missing)
                 self._db.execute(_MARK, marked)
-                self._db.execute(
-                    "UPDATE segments SET slice_seconds = ? WHERE id = ?",
-                    (finding.slice_seconds, segment.id),
-                )
                 return "marked"
+            case Judged() | Unanswered() | Unjudged() | Drawn():
+                return sampled.add(self._db, segment.id, finding)
+
+    def _segment(
+        self, target: str, grader: str, epoch: int, segment: int
+    ) -> tuple[int, float | None, int]:
+        """Its key, the length of its slices and how many are sealed; key 0, which none has, if unknown."""
+        row = self._db.execute(
+            "SELECT id, slice_seconds, sealed FROM segments"
+            " WHERE target = ? AND grader = ? AND epoch = ? AND segment = ?",
+            (target, grader, epoch, segment),
+        ).fetchone()
+        return row or (0, None, 0)
 
     def _due(
-        self, target: str, grader: str, now: float, judge_seconds: float
+        self, marked: str, target: str, grader: str, *, now: float, judge_seconds: float
     ) -> list[tuple[int, int]]:
         due: list[tuple[int, int]] = []
         waiting: set[int] = set()
-        for segment, i, ended_at in self._db.execute(_MARKED_NOT_SEALED, (target, grader)):
+        for segment, i, ended_at in self._db.execute(marked, (target, grader)):
             if now < ended_at + judge_seconds:
                 waiting.add(segment)
             elif segment not in waiting:

@@ -1,7 +1,7 @@
 """What follows from a verdict: which gates are still open, and how long to wait before asking again."""
 
-from rampway.gates.plans import StagePlan
-from rampway.gates.verdicts import StageVerdict, Verdict
+from rampway.gates.plans import AbPlan, StagePlan, StepPlan
+from rampway.gates.verdicts import GateVerdict, StageVerdict, Verdict
 from rampway.release.phases import Phase, Trigger
 from rampway.release.splits import PinCause
 
@@ -19,8 +19,19 @@ def open_gates(verdict: StageVerdict) -> tuple[str, ...]:
     """The gates that keep a stage from passing; exposure when all gates pass and the stage does not."""
     if verdict.verdict is Verdict.PASS:
         return ()
-    waiting = tuple(gate.gate for gate in verdict.gates if gate.verdict is not Verdict.PASS)
+    waiting = tuple(
+        gate.gate for gate in verdict.gates if gate.decides and gate.verdict is not Verdict.PASS
+    )
     return waiting or (EXPOSURE,)
+
+
+def mismatch(plan: StagePlan, verdict: StageVerdict) -> GateVerdict | None:
+    """The sample-ratio gate where it has found a mismatch: its evidence cannot be trusted."""
+    asked = plan.sample_ratio if isinstance(plan, StepPlan | AbPlan) else None
+    if asked is None:
+        return None
+    found = (gate for gate in verdict.gates if gate.gate == asked.name)
+    return next((gate for gate in found if gate.crossed_at_seconds is not None), None)
 
 
 def extension_seconds(plan: StagePlan, verdict: StageVerdict) -> float:

@@ -2,55 +2,28 @@
 
 import math
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import Literal
 
 from rampway.gates.facts import Fact
 from rampway.gates.planning import (
-    EXACT_UNITS,
     POWER,
-    SPENT_BY_HOLD,
     chance_of_proof,
-    chance_to_pass,
+    difference_found,
     mean_found,
     pairs_to_prove,
-    rate_found,
-    rate_found_by_counts,
-    tolerated_rate,
-    units_to_pass,
 )
-from rampway.gates.plans import Arm, Must, RateGate, ShadowPlan, StepPlan
+from rampway.gates.plans import AbPlan, Arm, Must, QualityGate, RateGate, Role, ShadowPlan, StepPlan
 from rampway.gates.verdicts import significant
+from rampway.release.costs import CostForecast, costs_of, costs_per_day
+from rampway.release.gate_forecasts import (
+    GateForecast,
+    QualityForecast,
+    forecast_gate,
+    forecast_quality,
+    proves,
+)
+from rampway.release.pace import Decidable, Need, Pace
 from rampway.release.plan import ReleasePlan
-from rampway.release.scalars import DAY, HOUR, MINUTE
-
-ANSWERS_PER_PAIR = 2  # the judge scores the baseline's answer and the candidate's
-
-
-class Decidable(StrEnum):
-    """When a stage's evidence suffices for its verdict; later members are worse."""
-
-    BY_HOLD = "by the end of the hold"
-    BY_DEADLINE = "by the deadline"
-    NEVER = "not at all"
-
-
-class GateForecast(Fact):
-    """What one gate sees in one step.
-
-    `finds_rate` is the smallest candidate rate found by the end of the hold with power .80 (None:
-    not even one that always fails), against `baseline_rate` and the gate's tolerance.
-    `units_to_pass` are the candidate units after which a harmless candidate has its PASS with 98 %
-    chance (None: a screen, or never); `pass_chance` is that chance at the end of the hold.
-    """
-
-    gate: str
-    stream: str
-    alpha: float
-    baseline_rate: float
-    finds_rate: float | None
-    units_to_pass: float | None = None
-    pass_chance: float | None = None
 
 
 class StageForecast(Fact):
@@ -60,11 +33,15 @@ class StageForecast(Fact):
     and `exposed` are requests that the candidate serves (answers in shadow), both by the end of the
     hold. `units_needed` and `seconds_needed` are what a verdict takes (None: never). `finds_mean` is
     the loss of the judge's mean found by a shadow, in standard deviations, where the paired
-    differences spread by as much as one score or by the `judge_sd` that was given.
+    differences spread by as much as one score or by the `judge_sd` that was given. An A/B's
+    `finds_difference` is the smallest difference of error rates that its comparison at the end
+    finds, and its `finds_mean` the same of a score of which one standard deviation is 1.
+    `pass_chance_late` is the chance that a harmless candidate has what the stage asks for by the
+    deadline.
     """
 
     stage: str
-    kind: Literal["shadow", "step"]
+    kind: Literal["shadow", "step", "ab"]
     share_bp: int
     must: Must
     hold_seconds: float
@@ -79,23 +56,20 @@ class StageForecast(Fact):
     expected_seconds: float
     worst_seconds: float
     pass_chance: float | None = None
+    pass_chance_late: float = 1.0
     finds_mean: float | None = None
+    finds_difference: float | None = None
     gates: tuple[GateForecast, ...] = ()
-
-
-class CostForecast(Fact):
-    """What the release costs beyond serving its traffic: copies in shadow, and their judging."""
-
-    shadow_calls: float
-    judge_calls: float
-    shadow_cost: float | None
-    judge_cost: float | None
-    total: float | None
-    currency: str | None
+    quality: QualityForecast | None = None
 
 
 class Forecast(Fact):
-    """What a plan can decide, worst stage first in `decidable`; times leave out queue and settling."""
+    """What a plan can decide, worst stage first in `decidable`; times leave out queue and settling.
+
+    `harmless_passes` is a lower bound of the chance that a release as good as its baseline passes
+    every stage by itself, `false_rollback` an upper bound of the chance that one is rolled back by
+    mistake (the part of the error budget that the gates may spend).
+    """
 
     plan: str
     requests_per_second: float
@@ -104,7 +78,10 @@ class Forecast(Fact):
     why: str
     expected_seconds: float
     worst_seconds: float
+    harmless_passes: float
+    false_rollback: float
     cost: CostForecast
+    cost_per_day: CostForecast
 
 
 def forecast(
@@ -122,24 +99,45 @@ def forecast(
     differences over that of one score, if it is known; then the shadow has to reach its margin
     too, not only its time or pairs. Raises ValueError for a missing or impossible rate.
     """
-    if not (math.isfinite(requests_per_second) and requests_per_second >= 0):
-        raise ValueError(f"{requests_per_second} requests per second is not a rate of traffic")
+    rps = requests_per_second
+    if not (math.isfinite(rps) and rps >= 0):
+        raise ValueError(f"{rps} requests per second is not a rate of traffic")
     stages: list[StageForecast] = []
     if plan.shadow is not None:
-        stages.append(_shadow(plan, plan.shadow, requests_per_second, judge_sd))
-    stages += [_step(plan, step, requests_per_second, baseline) for step in plan.steps]
+        stages.append(_shadow(plan, plan.shadow, rps, judge_sd))
+    stages += [_step(plan, step, rps, baseline) for step in plan.climb]
+    if plan.ab is not None:
+        stages.append(_ab(plan, plan.ab, rps, baseline))
+    if plan.full is not None:
+        stages.append(_step(plan, plan.full, rps, baseline))
     order = list(Decidable)
     weakest = max(stages, key=lambda stage: order.index(stage.decidable))
+    spent = _may_spend(plan)
+    missed = sum(1 - stage.pass_chance_late for stage in stages)
+    rate_bp = plan.shadow.rate_bp if plan.shadow else 0
     return Forecast(
         plan=plan.digest,
-        requests_per_second=requests_per_second,
+        requests_per_second=rps,
         stages=tuple(stages),
         decidable=weakest.decidable,
         why=weakest.why,
         expected_seconds=significant(sum(stage.expected_seconds for stage in stages)),
         worst_seconds=significant(sum(stage.worst_seconds for stage in stages)),
+        harmless_passes=significant(max(0.0, 1 - spent - missed)),
+        false_rollback=significant(spent),
         cost=_cost(plan, stages),
+        cost_per_day=costs_per_day(plan.costs, requests_per_second=rps, rate_bp=rate_bp),
     )
+
+
+def _may_spend(plan: ReleasePlan) -> float:
+    """The false-breach budget of every gate that may roll back; the shadow's is on top of the rest."""
+    watched: list[StepPlan | AbPlan] = [*plan.steps, *([plan.ab] if plan.ab else [])]
+    rates = [gate for stage in watched for gate in stage.gates]
+    judged = [step.quality for step in plan.steps if step.quality is not None]
+    asked: list[RateGate | QualityGate] = [*rates, *judged]
+    spent = sum(gate.alpha for gate in asked if gate.role is not Role.INFORM)
+    return spent + (plan.shadow.alpha if plan.shadow else 0.0)
 
 
 def _shadow(
@@ -150,19 +148,31 @@ def _shadow(
     per_second = rps * shadow.rate_bp / 10_000
     by_hold = per_second * shadow.hold_seconds
     enough = min(by_hold, float(shadow.pairs))  # either the time or the pairs
-    needed, chance = enough, None
-    if judge_sd is not None:
+    needed, chance, late = enough, None, 1.0
+    if judge_sd is not None and enough > 0:
         to_prove = pairs_to_prove(shadow.margin_sd, judge_sd)
         needed, chance = max(enough, to_prove), chance_of_proof(enough, to_prove)
-    seen = enough > 0
-    return _Pace(shadow, per_second, needed if seen else None, plan.judge_lag_seconds).stage(
+        late = chance_of_proof(per_second * shadow.deadline_seconds, to_prove)
+    pace = Pace(shadow, [Need(needed if enough > 0 else None, "pairs", per_second)])
+    return StageForecast(
+        stage=shadow.name,
         kind="shadow",
         share_bp=shadow.rate_bp,
         must=Must.PROVE,
+        hold_seconds=shadow.hold_seconds,
+        deadline_seconds=shadow.deadline_seconds,
+        units=significant(by_hold),
         units_arm=Arm.CANDIDATE,
-        exposed=by_hold,
+        exposed=significant(by_hold),
+        units_needed=needed if enough > 0 else None,
+        seconds_needed=pace.seconds,
+        decidable=pace.decidable,
+        why=pace.why,
+        expected_seconds=significant(pace.expected_seconds + plan.judge_lag_seconds),
+        worst_seconds=shadow.deadline_seconds + plan.judge_lag_seconds,
         pass_chance=chance,
-        finds_mean=mean_found(enough, shadow.alpha, POWER, judge_sd or 1.0) if seen else None,
+        pass_chance_late=late if enough > 0 else 0.0,
+        finds_mean=mean_found(enough, shadow.alpha, POWER, judge_sd or 1.0) if enough > 0 else None,
     )
 
 
@@ -170,17 +180,83 @@ def _step(
     plan: ReleasePlan, step: StepPlan, rps: float, baseline: Mapping[str, float]
 ) -> StageForecast:
     share = step.share_bp / 10_000
-    gates = tuple(_gate(step, gate, rps * share, baseline) for gate in step.gates)
+    gates = tuple(forecast_gate(step, gate, rps * share, baseline) for gate in step.gates)
+    quality = None
+    if step.quality is not None:
+        quality = forecast_quality(step, step.quality, plan.judged_units, rps)
     limiting = 1 - share if step.units_arm is Arm.BASELINE else share
-    chances = [gate.pass_chance for gate in gates if gate.pass_chance is not None]
     needed = _units_needed(step, gates)
-    return _Pace(step, rps * limiting, needed, plan.rate_lag_seconds).stage(
+    noun = "control units" if step.units_arm is Arm.BASELINE else "units"
+    needs = [Need(needed, noun, rps * limiting)]
+    if quality is not None and step.quality is not None and _decides(step, step.quality):
+        a_second = quality.judged / step.hold_seconds
+        needs.append(Need(quality.units_to_pass, "judged answers", a_second))
+    pace = Pace(step, needs)
+    lag_seconds = plan.rate_lag_seconds
+    if quality is not None:
+        lag_seconds = max(lag_seconds, plan.judge_lag_seconds)
+    asked = [gate for gate in (*gates, quality) if gate is not None and gate.role is Role.GUARD]
+    by_hold = [gate.pass_chance for gate in asked if gate.pass_chance is not None]
+    late = [gate.pass_chance_late for gate in asked if gate.pass_chance_late is not None]
+    return StageForecast(
+        stage=step.name,
         kind="step",
         share_bp=step.share_bp,
         must=step.must,
+        hold_seconds=step.hold_seconds,
+        deadline_seconds=step.deadline_seconds,
+        units=significant(rps * limiting * step.hold_seconds),
         units_arm=step.units_arm,
-        exposed=rps * share * step.hold_seconds,
-        pass_chance=math.prod(chances) if chances else None,
+        exposed=significant(rps * share * step.hold_seconds),
+        units_needed=needed,
+        seconds_needed=pace.seconds,
+        decidable=pace.decidable,
+        why=pace.why,
+        expected_seconds=significant(pace.expected_seconds + lag_seconds),
+        worst_seconds=step.deadline_seconds + lag_seconds,
+        pass_chance=math.prod(by_hold) if by_hold else None,
+        pass_chance_late=_late_chance(pace.decidable, late),
+        gates=gates,
+        quality=quality,
+    )
+
+
+def _late_chance(decidable: Decidable, chances: list[float]) -> float:
+    """A screen has its answer with its exposure; gates that must all PASS each miss by themselves."""
+    if not chances:
+        return 0.0 if decidable is Decidable.NEVER else 1.0
+    return significant(max(0.0, 1 - sum(1 - chance for chance in chances)))
+
+
+def _ab(plan: ReleasePlan, ab: AbPlan, rps: float, baseline: Mapping[str, float]) -> StageForecast:
+    share = ab.share_bp / 10_000
+    rarer = min(share, 1 - share)
+    ratio = (1 - rarer) / rarer
+    per_arm = rps * rarer * ab.hold_seconds
+    gates = tuple(forecast_gate(ab, gate, rps * share, baseline) for gate in ab.gates)
+    pace = Pace(ab, [Need(float(ab.units), "units in each arm", rps * rarer)])
+    errors = next(gate.baseline_rate for gate in gates if gate.stream == "error")
+    compares = per_arm >= 1
+    return StageForecast(
+        stage=ab.name,
+        kind="ab",
+        share_bp=ab.share_bp,
+        must=Must.SCREEN,
+        hold_seconds=ab.hold_seconds,
+        deadline_seconds=ab.deadline_seconds,
+        units=significant(per_arm),
+        units_arm=Arm.CANDIDATE if share <= 1 - share else Arm.BASELINE,
+        exposed=significant(rps * share * ab.hold_seconds),
+        units_needed=float(ab.units),
+        seconds_needed=pace.seconds,
+        decidable=pace.decidable,
+        why=pace.why,
+        expected_seconds=significant(pace.expected_seconds + plan.rate_lag_seconds),
+        worst_seconds=ab.deadline_seconds + plan.rate_lag_seconds,
+        pass_chance_late=_late_chance(pace.decidable, []),
+        finds_difference=difference_found(errors, per_arm, ratio, POWER) if compares else None,
+        # A rate of one half has a standard deviation of one half: a difference in sd is twice as large.
+        finds_mean=2 * difference_found(0.5, per_arm, ratio, POWER) if compares else None,
         gates=gates,
     )
 
@@ -189,179 +265,23 @@ def _units_needed(step: StepPlan, gates: tuple[GateForecast, ...]) -> float | No
     """The exposure the plan asks for and, in a proof, what the slowest gate needs for its PASS."""
     needed = [float(step.units)]
     for asked, gate in zip(step.gates, gates, strict=True):
-        if _proves(step, asked):
+        if proves(step, asked) and asked.role is Role.GUARD:
             if gate.units_to_pass is None:
                 return None
             needed.append(gate.units_to_pass)
     return max(needed)
 
 
-def _proves(step: StepPlan, gate: RateGate) -> bool:
-    return step.must is Must.PROVE and gate.margin_odds is not None
-
-
-def _gate(
-    step: StepPlan, gate: RateGate, per_second: float, baseline: Mapping[str, float]
-) -> GateForecast:
-    rate = _baseline_rate(gate, baseline)
-    ratio = (10_000 - step.share_bp) / step.share_bp
-    units = per_second * step.hold_seconds
-    told = GateForecast(
-        gate=gate.name,
-        stream=gate.stream,
-        alpha=gate.alpha,
-        baseline_rate=rate,
-        finds_rate=_finds_rate(gate, rate, units, ratio),
-    )
-    if not _proves(step, gate) or gate.margin_odds is None:
-        return told
-    margin = (gate.margin_odds, gate.margin_abs)
-    return told.model_copy(
-        update={
-            "units_to_pass": units_to_pass(rate, *margin, ratio),
-            "pass_chance": chance_to_pass(units, rate, *margin, ratio),
-        }
-    )
-
-
-def _baseline_rate(gate: RateGate, baseline: Mapping[str, float]) -> float:
-    rate = baseline.get(gate.stream)
-    if rate is None and gate.quantile is not None:
-        rate = 1 - gate.quantile
-    if rate is None:
-        raise ValueError(f"the gate {gate.name} needs the baseline's rate of {gate.stream}")
-    if not 0 <= rate <= 1:
-        raise ValueError(f"{rate} is not a rate of {gate.stream}")
-    return significant(rate)
-
-
-def _finds_rate(gate: RateGate, rate: float, units: float, ratio: float) -> float | None:
-    """The cautious one of two answers: the formula, and exact tails where counts are small."""
-    found = rate_found(tolerated_rate(rate, gate.tolerance), units, gate.alpha, POWER, ratio)
-    if found is None or min(units, units * ratio) > EXACT_UNITS:
-        return found
-    spendable = gate.alpha * (1 - gate.late) * SPENT_BY_HOLD[gate.spending]
-    exact = rate_found_by_counts(
-        rate, int(units), int(units * ratio), spendable, POWER, gate.tolerance
-    )
-    return None if exact is None else max(found, exact)
-
-
-class _Pace:
-    """How fast a stage gathers units, and so when it can be decided."""
-
-    def __init__(
-        self,
-        plan: ShadowPlan | StepPlan,
-        units_per_second: float,
-        needed: float | None,
-        lag_seconds: float,
-    ) -> None:
-        self.plan = plan
-        self.units_per_second = units_per_second
-        self.needed = needed
-        self.lag_seconds = lag_seconds
-        self.seconds: float | None = None
-        if needed is not None and units_per_second > 0:
-            self.seconds = significant(needed / units_per_second)
-
-    def stage(
-        self,
-        *,
-        kind: Literal["shadow", "step"],
-        share_bp: int,
-        must: Must,
-        units_arm: Arm,
-        exposed: float,
-        pass_chance: float | None,
-        finds_mean: float | None = None,
-        gates: tuple[GateForecast, ...] = (),
-    ) -> StageForecast:
-        plan = self.plan
-        return StageForecast(
-            stage=plan.name,
-            kind=kind,
-            share_bp=share_bp,
-            must=must,
-            hold_seconds=plan.hold_seconds,
-            deadline_seconds=plan.deadline_seconds,
-            units=significant(self.units_per_second * plan.hold_seconds),
-            units_arm=units_arm,
-            exposed=significant(exposed),
-            units_needed=self.needed,
-            seconds_needed=self.seconds,
-            decidable=self.decidable,
-            why=self._why(),
-            expected_seconds=significant(self._expected() + self.lag_seconds),
-            worst_seconds=plan.deadline_seconds + self.lag_seconds,
-            pass_chance=pass_chance,
-            finds_mean=finds_mean,
-            gates=gates,
-        )
-
-    @property
-    def decidable(self) -> Decidable:
-        if self.seconds is None or self.seconds > self.plan.deadline_seconds:
-            return Decidable.NEVER
-        if self.seconds > self.plan.hold_seconds:
-            return Decidable.BY_DEADLINE
-        return Decidable.BY_HOLD
-
-    def _expected(self) -> float:
-        """A step is held to its end, a shadow may end at its pairs; without a verdict, the deadline."""
-        if self.seconds is None or self.decidable is Decidable.NEVER:
-            return self.plan.deadline_seconds
-        if isinstance(self.plan, ShadowPlan):
-            return self.seconds
-        return max(self.plan.hold_seconds, self.seconds)
-
-    def _why(self) -> str:
-        plan = self.plan
-        if self.units_per_second <= 0:
-            return f"{plan.name} sees no traffic"
-        if self.needed is None or self.seconds is None:
-            return f"{plan.name} has a gate that no number of units can prove"
-        takes = f"{plan.name} needs {_counted(self.needed)} {self._noun()}, {_about(self.seconds)}"
-        if self.decidable is Decidable.NEVER:
-            return f"{takes}; the deadline is {_about(plan.deadline_seconds)}"
-        hold = _about(plan.hold_seconds)
-        if self.decidable is Decidable.BY_DEADLINE:
-            return f"{takes}; its hold of {hold} will be extended"
-        return f"{takes}; its hold is {hold}"
-
-    def _noun(self) -> str:
-        if isinstance(self.plan, ShadowPlan):
-            return "pairs"
-        return "control units" if self.plan.units_arm is Arm.BASELINE else "units"
-
-
-def _counted(units: float) -> str:
-    return f"{round(units):,}"
-
-
-def _about(seconds: float) -> str:
-    for unit, name in ((DAY, "d"), (HOUR, "h"), (MINUTE, "min")):
-        if seconds >= 2 * unit:
-            return f"{seconds / unit:.3g} {name}"
-    return f"{seconds:.3g} s"
+def _decides(step: StepPlan, gate: QualityGate) -> bool:
+    return step.must is Must.PROVE and gate.margin_sd is not None and gate.role is Role.GUARD
 
 
 def _cost(plan: ReleasePlan, stages: list[StageForecast]) -> CostForecast:
-    pairs = 0.0
+    pairs = judged = 0.0
     for stage in stages:
         if stage.kind == "shadow" and stage.seconds_needed is not None:
             per_second = stage.units / stage.hold_seconds
-            pairs = significant(per_second * min(stage.seconds_needed, stage.deadline_seconds))
-    request, judge = plan.costs.request, plan.costs.judge
-    shadow_cost = significant(pairs * request.amount) if request else None
-    judge_cost = significant(ANSWERS_PER_PAIR * pairs * judge.amount) if judge else None
-    known = [cost for cost in (shadow_cost, judge_cost) if cost is not None]
-    priced = request or judge
-    return CostForecast(
-        shadow_calls=pairs,
-        judge_calls=ANSWERS_PER_PAIR * pairs,
-        shadow_cost=shadow_cost,
-        judge_cost=judge_cost,
-        total=significant(sum(known)) if known else None,
-        currency=priced.currency if priced else None,
-    )
+            pairs = per_second * min(stage.seconds_needed, stage.deadline_seconds)
+        if stage.quality is not None:
+            judged += stage.quality.judged_in_all
+    return costs_of(plan.costs, pairs=pairs, judged_live=judged)

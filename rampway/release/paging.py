@@ -1,11 +1,12 @@
 """What the person on call reads when a release is stopped."""
 
-from rampway.gates.verdicts import Count, StageVerdict
+from rampway.gates.verdicts import Count, GateVerdict, StageVerdict
 from rampway.release.orders import ReleaseOrder
 from rampway.release.phases import Trigger
 from rampway.release.records import Page, Severity
 
 SUMMARY_LIMIT = 1024
+MISMATCH = "mismatch"  # an incident of its own: the rollback that follows is another page
 
 
 def stop_page(
@@ -40,6 +41,25 @@ def stop_page(
         release=header.name,
         target=header.target.name,
         details={"trigger": trigger.value, "step": step, "why": why},
+        links=header.links,
+    )
+
+
+def mismatch_page(order: ReleaseOrder, *, step: str, gate: GateVerdict) -> Page:
+    """One page for a split that does not send what it promises; the release holds meanwhile."""
+    header = order.header
+    demo = "DEMO: " if header.target.kind == "demo" else ""
+    summary = (
+        f"{demo}{header.name} holds at {step}: {gate.why}. Its evidence cannot be trusted until the "
+        f"routing is understood; it is rolled back at its deadline. Owner {header.owner}."
+    )
+    return Page(
+        key=_key(order.environment, header.name, step, MISMATCH),
+        severity=Severity.ERROR,
+        summary=summary[:SUMMARY_LIMIT],
+        release=header.name,
+        target=header.target.name,
+        details={"gate": gate.gate, "step": step, "why": gate.why},
         links=header.links,
     )
 

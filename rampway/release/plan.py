@@ -1,28 +1,35 @@
 """Compiles a spec for its target into the plan a release runs by: every number decided before a look."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from pydantic import Field
 
 from rampway.gates.facts import Fact
 from rampway.gates.planning import units_to_prove
 from rampway.gates.plans import (
+    AbPlan,
     Arm,
     Must,
     OfflinePlan,
     Probability,
+    QualityGate,
     RateGate,
     SafetyPlan,
+    SampleRatioGate,
     SettleGate,
     SettlePlan,
     ShadowPlan,
+    SlicesPlan,
+    StagePlan,
     StepPlan,
 )
 from rampway.gates.verdicts import significant
+from rampway.release.asks import Gate, LatencyGate, Margin, Quantile, Switch
+from rampway.release.climb import JUDGED_UNITS, Stage
 from rampway.release.minimums import BelowMinimums, check_minimums
 from rampway.release.records import Target, TargetKind
 from rampway.release.scalars import DAY, basis_points
-from rampway.release.sections import Costs, LatencyGate, Margin, Quantile, Unit
+from rampway.release.sections import CaseSlices, Costs, Offline, OnPass, Unit
 from rampway.release.spec import Spec, StepTerms
 
 BRAKE_LIMIT_SECONDS = float(DAY)  # longer, and a history no longer fits one run
@@ -30,6 +37,8 @@ BLIND_LIMIT_SLICES = 12  # two minutes of ten-second slices
 SCREEN_UNITS = 300
 PLANNED_BASELINE_RATE = 0.01  # for the units of a proof, when nothing was measured yet
 UNITS_ROUNDED_TO = 100
+LOOK_AT_AB_SECONDS = 60  # two days of ten-second looks would be seventeen thousand
+SLICES_PER_LOOK_MOST = 60
 SETTLE_ALPHA = 0.0025  # of the release, outside its error budget
 SETTLE_DEADLINE_TIMES = 3
 QUANTILE_WEIGHTS = {Quantile.P95: 3.0}  # of the latency budget; every other quantile has 1
@@ -41,7 +50,8 @@ class ReleasePlan(Fact):
 
     `rate_lag_seconds` is how long after a hold's end all its rate streams are sealed,
     `judge_lag_seconds` the same for scores; `baseline_units` are the requests that a frozen latency
-    threshold needs. Times are seconds.
+    threshold needs, `judged_units` the candidate's answers to judge in each step's hold, at an even
+    pace that an extended hold keeps (0: none). Times are seconds.
     """
 
     target: str
@@ -50,7 +60,9 @@ class ReleasePlan(Fact):
     error_budget: Probability
     offline: OfflinePlan
     shadow: ShadowPlan | None
-    steps: tuple[StepPlan, ...] = Field(min_length=1)
+    steps: tuple[StepPlan, ...] = ()  # empty in a release that only reports
+    ab: AbPlan | None = None  # after the steps below 100 %, before the last
+    on_pass: OnPass = OnPass.PROMOTE
     settle: SettlePlan | None
     lease_seconds: float = Field(gt=0)
     look_seconds: float = Field(gt=0)
@@ -59,7 +71,24 @@ class ReleasePlan(Fact):
     rate_lag_seconds: float = Field(gt=0)
     judge_lag_seconds: float = Field(gt=0)
     baseline_units: int = Field(gt=0)
+    judged_units: int = Field(default=0, ge=0)
     costs: Costs = Costs()
+
+    @property
+    def climb(self) -> tuple[StepPlan, ...]:
+        """The canary's steps below 100 %."""
+        return self.steps[:-1]
+
+    @property
+    def full(self) -> StepPlan | None:
+        """The step at 100 %, the control held back; None in a release that only reports."""
+        return self.steps[-1] if self.steps else None
+
+    @property
+    def watched(self) -> tuple[StagePlan, ...]:
+        """The stages with candidate traffic in the order they run, the watch after promotion last."""
+        in_order = (self.shadow, *self.climb, self.ab, self.full, self.full and self.settle)
+        return tuple(stage for stage in in_order if stage is not None)
 
     @property
     def name(self) -> str:
@@ -78,9 +107,11 @@ def compile_plan(spec: Spec, target: Target) -> ReleasePlan:
         target_kind=target.kind,
         unit=spec.unit,
         error_budget=spec.error_budget,
-        offline=_offline(spec),
+        offline=offline_plan(spec.offline),
         shadow=_shadow(spec, target),
         steps=tuple(_step(spec, terms, target) for terms in spec.steps),
+        ab=_ab(spec, target),
+        on_pass=spec.on_pass,
         settle=_settle(spec, target),
         lease_seconds=spec.lease,
         look_seconds=spec.canary.look_every,
@@ -91,24 +122,38 @@ def compile_plan(spec: Spec, target: Target) -> ReleasePlan:
         rate_lag_seconds=target.seal_seconds + slice_seconds,
         judge_lag_seconds=target.judge_seconds + slice_seconds,
         baseline_units=target.minimums.baseline_units,
+        judged_units=_judged_units(spec),
         costs=spec.costs,
     )
 
 
-def _offline(spec: Spec) -> OfflinePlan:
-    offline = spec.offline
+def offline_plan(offline: Offline) -> OfflinePlan:
+    """The offline gate that a section `offline` asks for."""
     return OfflinePlan(
         p=offline.headline.p,
         margin=offline.headline.margin,
         clustered=offline.cluster is not None,
         coverage=offline.coverage,
+        slices=_slices(offline.slices),
         safety=SafetyPlan(generations=offline.safety.generations) if offline.safety else None,
     )
 
 
+def _slices(slices: CaseSlices | None) -> SlicesPlan | None:
+    if slices is None:
+        return None
+    return SlicesPlan(by=slices.by, p=slices.p, sigma=slices.sigma, mode=slices.mode)
+
+
+def _judged_units(spec: Spec) -> int:
+    if spec.gates.quality is None:
+        return 0
+    return spec.canary.judged_units or JUDGED_UNITS
+
+
 def _shadow(spec: Spec, target: Target) -> ShadowPlan | None:
     shadow = spec.shadow
-    if shadow is None:
+    if shadow is None or Stage.SHADOW not in spec.planned:
         return None
     return ShadowPlan(
         name="shadow",
@@ -138,7 +183,30 @@ def _step(spec: Spec, terms: StepTerms, target: Target) -> StepPlan:
         units=_units(terms, target),
         # At 99 % the baseline is the rare arm: its units limit what can be seen.
         units_arm=Arm.BASELINE if terms.full else Arm.CANDIDATE,
-        gates=tuple(_rate_gates(spec, terms, target)),
+        gates=tuple(_rate_gates(spec, terms.budget, terms.margins, target)),
+        quality=_quality(spec, terms, target),
+        sample_ratio=_sample_ratio(spec),
+    )
+
+
+def _ab(spec: Spec, target: Target) -> AbPlan | None:
+    if Stage.AB not in spec.planned:
+        return None
+    ab = spec.ab
+    per_look = round(LOOK_AT_AB_SECONDS / target.slice_seconds)
+    demo = target.kind is TargetKind.DEMO
+    return AbPlan(
+        name="ab",
+        hold_seconds=ab.time,
+        deadline_seconds=ab.deadline.of(ab.time),
+        slice_seconds=target.slice_seconds,
+        coverage=spec.canary.coverage,
+        blind_limit_seconds=BLIND_LIMIT_SLICES * target.slice_seconds,
+        share_bp=basis_points(spec.ab_share),
+        units=ab.units or max(SCREEN_UNITS, target.minimums.screen_units),
+        slices_per_look=1 if demo else min(max(per_look, 1), SLICES_PER_LOOK_MOST),
+        gates=tuple(_rate_gates(spec, spec.ab_budget, {}, target)),
+        sample_ratio=_sample_ratio(spec),
     )
 
 
@@ -147,27 +215,35 @@ def _units(terms: StepTerms, target: Target) -> int:
     if terms.units is not None:
         return terms.units
     least = max(SCREEN_UNITS, target.minimums.screen_units)
-    if terms.must is Must.SCREEN:
+    # The error gate sets the exposure; where it only watches, the slowest of those that must PASS.
+    odds = (
+        [terms.margins["error"].odds]
+        if "error" in terms.margins
+        else [margin.odds for margin in terms.margins.values()]
+    )
+    if terms.must is Must.SCREEN or not odds:
         return least
     ratio = (10_000 - terms.share_bp) / terms.share_bp
-    needed = units_to_prove(PLANNED_BASELINE_RATE, terms.margins["error"].odds, ratio)
+    needed = units_to_prove(PLANNED_BASELINE_RATE, min(odds), ratio)
     return max(least, round(needed / UNITS_ROUNDED_TO) * UNITS_ROUNDED_TO)
 
 
-def _rate_gates(spec: Spec, terms: StepTerms, target: Target) -> Iterator[RateGate]:
+def _rate_gates(
+    spec: Spec, part: float, margins: Mapping[str, Margin], target: Target
+) -> Iterator[RateGate]:
+    """Every gate on a rate, for a watch that has this part of the release's error budget."""
     gates = spec.gates
-    budget = spec.error_budget * terms.budget
+    budget = spec.error_budget * part
     streams = _error_streams(target)
     for name, stream in streams.items():
         alpha = budget * gates.error.budget / len(streams)
-        margin = terms.margins.get("error")
-        yield _rate_gate(name, stream, alpha, gates.error.tolerance, margin)
+        yield _rate_gate(name, stream, alpha, gates.error, margins.get("error"))
     if gates.latency is not None:
-        yield from _latency_gates(gates.latency, budget, terms)
-    if gates.refusal is not None:
-        alpha = budget * gates.refusal.budget
-        margin = terms.margins.get("refusal")
-        yield _rate_gate("refusal", "refusal", alpha, gates.refusal.tolerance, margin)
+        yield from _latency_gates(gates.latency, budget, margins.get("latency"))
+    for name in ("refusal", "false_positive"):
+        gate = gates.asked().get(name)
+        if gate is not None:
+            yield _rate_gate(name, name, budget * gate.budget, gate, margins.get(name))
 
 
 def _error_streams(target: Target) -> dict[str, str]:
@@ -177,34 +253,48 @@ def _error_streams(target: Target) -> dict[str, str]:
     return {"error": "error"}
 
 
-def _latency_gates(gate: LatencyGate, budget: float, terms: StepTerms) -> Iterator[RateGate]:
+def _latency_gates(gate: LatencyGate, budget: float, margin: Margin | None) -> Iterator[RateGate]:
     weights = {quantile: QUANTILE_WEIGHTS.get(quantile, 1.0) for quantile in gate.at}
     proven = Quantile.P95 if Quantile.P95 in weights else max(weights)
     for quantile, weight in weights.items():
         alpha = budget * gate.budget * weight / sum(weights.values())
         # Only one quantile has to be proven harmless; the others are watched for harm.
-        margin = terms.margins.get("latency") if quantile is proven else None
-        name, stream = f"latency {quantile}", f"latency_{quantile}"
-        asked = _rate_gate(name, stream, alpha, gate.tolerance, margin)
+        proves = margin if quantile is proven else None
+        asked = _rate_gate(f"latency {quantile}", f"latency_{quantile}", alpha, gate, proves)
         yield asked.model_copy(update={"quantile": quantile.fraction})
 
 
-def _rate_gate(
-    name: str, stream: str, alpha: float, tolerance: float, margin: Margin | None
-) -> RateGate:
+def _rate_gate(name: str, stream: str, alpha: float, gate: Gate, margin: Margin | None) -> RateGate:
     return RateGate(
         name=name,
         stream=stream,
+        role=gate.role,
         alpha=significant(alpha),
-        tolerance=tolerance,
+        tolerance=gate.tolerance,
         margin_odds=margin.odds if margin else None,
         margin_abs=margin.abs if margin else None,
     )
 
 
+def _quality(spec: Spec, terms: StepTerms, target: Target) -> QualityGate | None:
+    gate = spec.gates.quality
+    if gate is None:
+        return None
+    return QualityGate(
+        role=gate.role,
+        levels=target.judge_levels,
+        alpha=significant(spec.error_budget * terms.budget * gate.budget),
+        margin_sd=terms.margin_sd,
+    )
+
+
+def _sample_ratio(spec: Spec) -> SampleRatioGate | None:
+    return SampleRatioGate() if spec.gates.sample_ratio is Switch.ON else None
+
+
 def _settle(spec: Spec, target: Target) -> SettlePlan | None:
     watch = spec.after_promotion.watch
-    if watch == 0:
+    if watch == 0 or spec.on_pass is OnPass.REPORT:
         return None
     streams = _error_streams(target)
     alpha = significant(SETTLE_ALPHA / len(streams))

@@ -7,17 +7,15 @@ dumped section is text again and parses back to itself, so a digest does not dep
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, NamedTuple, Self
 
-from pydantic import AfterValidator, BeforeValidator, model_validator
+from pydantic import AfterValidator, model_validator
 from pydantic_core import PydanticCustomError
 
-from rampway.gates.plans import Must
-from rampway.release.editor_schema import OffSchema, Section
+from rampway.gates.plans import SliceMode
+from rampway.release.editor_schema import Section
 from rampway.release.json_values import FreeList, FreeMap
 from rampway.release.scalars import (
     DAY,
-    FULL_PERCENT,
     HOUR,
-    MINUTE,
     Deadline,
     DeadlineAt,
     Deviations,
@@ -28,7 +26,6 @@ from rampway.release.scalars import (
     Number,
     Percent,
     Points,
-    SharePercent,
     Text,
     Whole,
     between,
@@ -40,7 +37,7 @@ from rampway.release.scalars import (
     wrong,
 )
 
-STEPS_LIMIT = 10
+SLICE_COLUMNS_LIMIT = 8
 UNITS_LIMIT = 10**9
 
 Path = tuple[str | int, ...]
@@ -90,6 +87,13 @@ class Unit(StrEnum):
     REQUEST = "request"
     SESSION = "session"
     USER = "user"
+
+
+class OnPass(StrEnum):
+    """What a release does when all its stages have passed."""
+
+    PROMOTE = "promote"
+    REPORT = "report"  # all traffic goes back to the baseline, and the release is CONCLUDED
 
 
 class Prompt(Section):
@@ -183,12 +187,35 @@ class SafetyCases(Section):
     generations: Annotated[Whole, AfterValidator(between(1, 25, number_words))] = 1
 
 
+def distinct_columns(columns: tuple[str, ...]) -> tuple[str, ...]:
+    """At least one column of the cases, none twice."""
+    if not 1 <= len(columns) <= SLICE_COLUMNS_LIMIT:
+        wrong(f"needs between 1 and {SLICE_COLUMNS_LIMIT} columns of the cases, got {len(columns)}")
+    if len(set(columns)) != len(columns):
+        wrong("names a column twice")
+    return columns
+
+
+class CaseSlices(Section):
+    """Is the candidate worse on some kind of case: one kind for each value of each column in `by`?
+
+    Holm's procedure at level `p` decides; what every slice at `sigma` standard errors would have
+    said alone stands beside it.
+    """
+
+    by: Annotated[tuple[Line, ...], AfterValidator(distinct_columns)]
+    sigma: Annotated[Number, AfterValidator(between(0.5, 10, number_words))] = 2.0
+    mode: SliceMode = SliceMode.CONTROLLED
+    p: Level = 0.05
+
+
 class Offline(Section):
     """The gate before any traffic."""
 
     cases: FilePath
     cluster: Line | None = None
     headline: Headline = Headline()
+    slices: CaseSlices | None = None
     safety: SafetyCases | None = None
     coverage: Coverage = 1.0
 
@@ -214,189 +241,6 @@ class Shadow(Section):
     until_any: UntilAny = UntilAny()
     judge_mean: JudgeMean = JudgeMean()
     deadline: Deadline = DeadlineAt(times=3)
-
-
-class Margin(Section):
-    """The worst harm to rule out: odds this many times worse or, where that is more, `abs` more."""
-
-    short_form: ClassVar[dict[str, Any] | None] = {"type": "number"}
-
-    odds: Annotated[Number, AfterValidator(between(1.01, 1000, number_words))]
-    abs: Annotated[Percent, AfterValidator(between(0.0001, 0.5, percent_words))] = 0.005
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_odds(cls, value: object) -> object:
-        return {"odds": value} if isinstance(value, str | int | float) else value
-
-
-MARGIN_EARLY = Margin(odds=2.0)  # what a proof before the last has to rule out
-MARGIN_LAST = Margin(odds=1.5)
-
-
-class StepMargins(Section):
-    """Margins of one step, where they differ from the gates' own lists."""
-
-    error: Margin | None = None
-    latency: Margin | None = None
-    refusal: Margin | None = None
-
-    def named(self) -> "dict[str, Margin]":
-        """The margins that are given, by gate."""
-        margins = {"error": self.error, "latency": self.latency, "refusal": self.refusal}
-        return {gate: margin for gate, margin in margins.items() if margin is not None}
-
-
-class Step(Section):
-    """One share of a canary: a whole percentage, or that with its own terms."""
-
-    short_form: ClassVar[dict[str, Any] | None] = {
-        "type": "integer",
-        "minimum": 1,
-        "maximum": FULL_PERCENT,
-    }
-
-    share: SharePercent
-    hold: Hold | None = None
-    deadline: Deadline | None = None
-    budget: Budget | None = None
-    must: Must | None = None
-    units: Units | None = None
-    margin: StepMargins = StepMargins()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_share(cls, value: object) -> object:
-        return {"share": value} if isinstance(value, str | int | float) else value
-
-
-def climbing(steps: tuple[Step, ...]) -> tuple[Step, ...]:
-    """Steps climb and end at 100 %: a release ends at the candidate or back at the baseline."""
-    if not 1 <= len(steps) <= STEPS_LIMIT:
-        wrong(f"needs between 1 and {STEPS_LIMIT} steps, got {len(steps)}")
-    shares = [step.share for step in steps]
-    found = [
-        Violation(f"steps must climb: {shares[i]} % follows {shares[i - 1]} %", at=(i,))
-        for i in range(1, len(shares))
-        if shares[i] <= shares[i - 1]
-    ]
-    if not found and shares[-1] != FULL_PERCENT:
-        last = len(shares) - 1
-        found.append(Violation(f"the last step must be 100 %, not {shares[-1]} %", at=(last,)))
-    refuse(found)
-    return steps
-
-
-class Canary(Section):
-    """The climb: its steps, and how long each is watched."""
-
-    steps: Annotated[tuple[Step, ...], AfterValidator(climbing)] = tuple(
-        Step(share=share) for share in (1, 5, 25, 100)
-    )
-    hold: Hold = 30.0 * MINUTE
-    deadline: Deadline = DeadlineAt(times=3)
-    look_every: Annotated[Duration, AfterValidator(between(1, HOUR, duration_words))] = 10.0
-    # Without a control nothing can be decided at 100 %, so some baseline traffic always stays.
-    holdback: Annotated[
-        Percent,
-        AfterValidator(between(0.001, 0.5, percent_words)),
-        AfterValidator(whole_basis_points),
-    ] = 0.01
-    coverage: Coverage = 0.9
-    queue: Hold = 1.0 * DAY
-
-    def must(self, i: int) -> Must:
-        """The first step only screens, for its share is small, and the last, for its control is."""
-        own = self.steps[i].must
-        if own is not None:
-            return own
-        return Must.SCREEN if i in {0, len(self.steps) - 1} else Must.PROVE
-
-    @property
-    def proofs(self) -> tuple[int, ...]:
-        """The steps, by index, that must PASS."""
-        return tuple(i for i in range(len(self.steps)) if self.must(i) is Must.PROVE)
-
-    def budget(self, i: int) -> float:
-        """A step's part of the release's error budget: its own, or an equal part."""
-        return self.steps[i].budget or 1 / len(self.steps)
-
-
-class Quantile(StrEnum):
-    """A point of the latency distribution that is compared with the baseline's."""
-
-    P50 = "p50"
-    P90 = "p90"
-    P95 = "p95"
-    P99 = "p99"
-
-    @property
-    def fraction(self) -> float:
-        """The part of the baseline's requests that are faster."""
-        return int(self[1:]) / 100
-
-
-class Gate(Section):
-    """One question at every step: its part of the error budget, what to rule out, what is harmless.
-
-    `margin` has one entry for each step that must PASS; left out, the last such step has to rule out
-    odds 1.5 and those before it 2.0. `tolerance` is the odds ratio that is still harmless.
-    """
-
-    budget: Budget
-    margin: tuple[Margin, ...] | None = None
-    tolerance: Annotated[Number, AfterValidator(between(1, 10, number_words))] = 1.1
-
-    def margin_at(self, proof: int, proofs: int) -> Margin:
-        """What this gate has to rule out at a step that must PASS, counted among those steps."""
-        if self.margin is not None:
-            return self.margin[proof]
-        return MARGIN_LAST if proof == proofs - 1 else MARGIN_EARLY
-
-
-class ErrorGate(Gate):
-    """Does the candidate fail more often?"""
-
-    budget: Budget = 0.25
-
-
-class RefusalGate(Gate):
-    """Does the candidate refuse more often?"""
-
-    budget: Budget = 0.10
-
-
-def distinct(quantiles: tuple[Quantile, ...]) -> tuple[Quantile, ...]:
-    """At least one quantile, none twice, slowest last."""
-    if not quantiles:
-        wrong("needs at least one of p50, p90, p95, p99")
-    if len(set(quantiles)) != len(quantiles):
-        wrong("names a quantile twice")
-    return tuple(sorted(quantiles))
-
-
-class LatencyGate(Gate):
-    """Does the candidate exceed the baseline's own quantiles more often?"""
-
-    budget: Budget = 0.15
-    at: Annotated[tuple[Quantile, ...], AfterValidator(distinct)] = (
-        Quantile.P50,
-        Quantile.P95,
-        Quantile.P99,
-    )
-
-
-class Gates(Section):
-    """What is asked at every step. Errors are always asked about."""
-
-    error: ErrorGate = ErrorGate()
-    latency: Annotated[LatencyGate | None, BeforeValidator(off_is_none), OffSchema] = LatencyGate()
-    refusal: Annotated[RefusalGate | None, BeforeValidator(off_is_none), OffSchema] = RefusalGate()
-
-    def asked(self) -> dict[str, Gate]:
-        """The gates that are on, by name."""
-        gates = {"error": self.error, "latency": self.latency, "refusal": self.refusal}
-        return {name: gate for name, gate in gates.items() if gate is not None}
 
 
 class AfterPromotion(Section):

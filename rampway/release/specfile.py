@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from rampway.release.minimums import Shortfall
 from rampway.release.scalars import shown
-from rampway.release.sections import Path, Violation
+from rampway.release.sections import Offline, Path, Violation
 from rampway.release.spec import FREE, NOT_BUILT, Spec
 from rampway.release.yamltree import Document, Place, Tree, Unreadable, read_yaml
 
@@ -27,6 +27,9 @@ STAND_INS: dict[Path, Tree] = {
     ("serve",): {"upstream": "x"},
     ("offline",): {"cases": "x"},
 }
+
+
+POLICY_HINT = "a policy has the section offline alone; --spec reads a whole release.yaml"
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,20 @@ class SpecErrors(Exception):
 
 def parse_spec(text: str, *, filename: str) -> Spec:
     """Read the text of a `release.yaml`. Raises SpecErrors with every mistake at once."""
+    document, tree = _read(text, filename, "needs keys such as target and candidate")
+    return _Reading(document, filename).spec(tree)
+
+
+def parse_policy(text: str, *, filename: str) -> Offline:
+    """Read a file with the section `offline` alone, whose files of cases may stay unnamed.
+
+    Raises SpecErrors with every mistake at once.
+    """
+    document, tree = _read(text, filename, "needs the key offline")
+    return _Reading(document, filename).policy(tree)
+
+
+def _read(text: str, filename: str, needs: str) -> tuple[Document, dict[str, Tree]]:
     try:
         document = read_yaml(text)
     except Unreadable as error:
@@ -74,9 +91,8 @@ def parse_spec(text: str, *, filename: str) -> Spec:
         only = SpecError(filename, place.line, place.column, "", error.why)
         raise SpecErrors(filename, [only]) from None
     if not _is_mapping(document.tree):
-        only = SpecError(filename, 1, 1, "", "needs keys such as target and candidate")
-        raise SpecErrors(filename, [only])
-    return _Reading(document, filename).spec(document.tree)
+        raise SpecErrors(filename, [SpecError(filename, 1, 1, "", needs)])
+    return document, document.tree
 
 
 def locate_shortfalls(
@@ -127,6 +143,26 @@ class _Reading:
         if self.errors or spec is None:
             raise SpecErrors(self.filename, self.errors)
         return spec
+
+    def policy(self, tree: dict[str, Tree]) -> Offline:
+        """The section `offline` of a file that has nothing else; the rest of a spec is made up."""
+        for key in tree:
+            if key != "offline":
+                place = self.document.place_of_key((key,))
+                self.errors.append(self._error(place, (key,), "unknown key", POLICY_HINT))
+        filled: dict[str, Tree] = {str(path[0]): value for path, value in STAND_INS.items()}
+        offline = tree.get("offline")
+        if _is_mapping(offline):
+            safety = offline.get("safety")
+            named: dict[str, Tree] = {"cases": "x", **offline}
+            if _is_mapping(safety):
+                named["safety"] = {"cases": "x", **safety}
+            filled["offline"] = named
+        elif "offline" in tree:
+            filled["offline"] = offline
+        else:
+            self.errors.append(self.at_value(("offline",), "is missing", POLICY_HINT))
+        return self.spec(filled).offline
 
     def at_value(self, path: Path, message: str, suggestion: str = "") -> SpecError:
         """A mistake in a value, or one that is absent."""

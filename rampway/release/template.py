@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from pydantic import JsonValue
 
+from rampway.release.policies import Policy
 from rampway.release.records import Minimums, Target, TargetKind
 
 DEMO_MINIMUMS = Minimums(
@@ -23,6 +24,7 @@ DEMO_MINIMUMS = Minimums(
 
 
 def init_spec(
+    policy: Policy = Policy.MISSION,
     *,
     target: str = "grammar-tutor",
     owner: str = "tutor-dev",
@@ -30,7 +32,7 @@ def init_spec(
     model: str = "provider-v5",
     upstream: str = "provider",
 ) -> str:
-    """The release.yaml that `rampway init` writes: the mission's numbers, each with its meaning."""
+    """The release.yaml that `rampway init` writes: a policy's numbers, each with its meaning."""
     return f"""\
 # yaml-language-server: $schema=./.rampway/release.schema.json
 target: {_text(target)}          # the endpoint, as `rampway target add` registered it
@@ -45,31 +47,7 @@ serve:                         # how the gateway reaches the candidate
   upstream: {_text(upstream)}           # a name in the gateway's settings, never a URL
   fields: {{model: {_text(model)}}} # merged into each JSON request
 unit: request                  # hashed and counted; or session, user
-error_budget: 5%               # harmless releases rolled back
-offline:                       # before any traffic
-  cases: evals/verbs.jsonl
-  cluster: verb                # cases of one verb are not independent
-  headline: {{p: 0.05, margin: 1pp}}
-  safety: {{cases: evals/safety.jsonl, generations: 3}}  # no flip allowed
-shadow:                        # copies of requests; nothing is returned to the caller
-  rate: 5%
-  until_any: {{time: 1h, pairs: 10000}}
-  judge_mean: {{p: 0.01, margin: 0.03sd}}
-canary:
-  steps: [1, 5, 25, 100]       # %; 1 and 100 screen, 5 and 25 must PASS
-  hold: 30m                    # at least, per step
-  deadline: 3x                 # of the hold, per step; then pin, page, roll back
-  look_every: 10s
-  holdback: 1%                 # baseline kept at 100 %, for comparison
-gates:                         # margin: odds worse to rule out, at 5 % and at 25 %
-  error: {{budget: 25%, margin: [2.0, 1.5]}}
-  latency: {{budget: 15%, margin: [2.0, 1.5], at: [p50, p95, p99]}}
-  refusal: {{budget: 10%, margin: [2.0, 1.5]}}
-lease: 120s                    # unrenewed: back to baseline
-after_promotion: {{watch: 6h}}   # the previous artifact stays warm; gross harm is undone
-costs: {{request: 0.0021 USD, judge: 0.0006 USD}}
-page: pagerduty                # a pager of the worker's settings
-"""
+{policy.text}"""
 
 
 def demo_spec(

@@ -14,7 +14,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from rampway.gates.evidence import Evidence, PairedCases
 from rampway.gates.facts import digest_of_bytes
-from rampway.gates.plans import Arm, OfflinePlan, SettlePlan, ShadowPlan, StepPlan
+from rampway.gates.plans import AbPlan, Arm, OfflinePlan, SettlePlan, ShadowPlan, StepPlan
 from rampway.gates.verdicts import GateVerdict, OfflineVerdict, StageVerdict, Verdict
 from rampway.release.events import ChainBroken, Event, EventKind, check_chain, end_of
 from rampway.release.phases import Phase, Trigger
@@ -39,8 +39,10 @@ class Missing:
 
 _Fact = TypeVar("_Fact")
 
-_PLANS: TypeAdapter[StepPlan | ShadowPlan | SettlePlan | OfflinePlan] = TypeAdapter(
-    Annotated[StepPlan | ShadowPlan | SettlePlan | OfflinePlan, Field(discriminator="kind")]
+_PLANS: TypeAdapter[StepPlan | ShadowPlan | AbPlan | SettlePlan | OfflinePlan] = TypeAdapter(
+    Annotated[
+        StepPlan | ShadowPlan | AbPlan | SettlePlan | OfflinePlan, Field(discriminator="kind")
+    ]
 )
 _EVIDENCE: TypeAdapter[Evidence | PairedCases] = TypeAdapter(
     Annotated[Evidence | PairedCases, Field(discriminator="kind")]
@@ -55,7 +57,7 @@ class Decision:
     """One event that weighed evidence, with what it names; None where it names nothing."""
 
     event: Event
-    plan: StepPlan | ShadowPlan | SettlePlan | OfflinePlan | Missing | None
+    plan: StepPlan | ShadowPlan | AbPlan | SettlePlan | OfflinePlan | Missing | None
     evidence: Evidence | PairedCases | Missing | None
     verdict: StageVerdict | OfflineVerdict | Missing | None
 

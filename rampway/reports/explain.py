@@ -6,12 +6,12 @@ from dataclasses import replace
 from datetime import tzinfo
 
 from rampway.gates.evidence import Evidence
-from rampway.gates.plans import SettlePlan, ShadowPlan, StepPlan
+from rampway.gates.plans import AbPlan, SettlePlan, ShadowPlan, StepPlan
 from rampway.gates.verdicts import GateVerdict, OfflineVerdict, StageVerdict, Verdict
-from rampway.gates.weigh import weigh
+from rampway.gates.weigh import look_at
 from rampway.release.phases import Phase
 from rampway.reports.dossier import Decision, Dossier, Missing
-from rampway.reports.paths import evidence_at
+from rampway.reports.offline_words import literal_lines, slices_text
 from rampway.reports.sentences import gate_words, headline
 from rampway.reports.texts import columns, moment, offline_text, verdict_words
 from rampway.reports.words import (
@@ -52,6 +52,9 @@ def explain_offline_text(dossier: Dossier) -> str:
     """What the offline gate said of this release: `rampway explain --offline`."""
     verdict = dossier.offline
     lines = offline_text(verdict).splitlines() if verdict else ["No offline verdict is recorded."]
+    if verdict is not None and verdict.slices is not None:
+        lines += literal_lines(verdict) if verdict.slices.literal else []
+        lines += ["", *slices_text(verdict.slices).splitlines()]
     return "\n".join([*lines, *missing_lines(dossier)])
 
 
@@ -127,7 +130,7 @@ def _at_look(
     if look is None:
         return gate_lines(gate, decision, dossier, tz)
     plan, evidence = decision.plan, decision.evidence
-    if not isinstance(plan, StepPlan | ShadowPlan | SettlePlan) or not isinstance(
+    if not isinstance(plan, StepPlan | ShadowPlan | AbPlan | SettlePlan) or not isinstance(
         evidence, Evidence
     ):
         return ["This look cannot be weighed again: its plan or its counts cannot be shown."]
@@ -135,7 +138,7 @@ def _at_look(
     place = where(decision.step, Phase.CANARY)
     if not 1 <= look <= looks:
         return [f"{place} has looks 1 to {integer(looks)} in this judgement, not {integer(look)}."]
-    verdict = weigh(plan, evidence_at(evidence, look))
+    verdict = look_at(plan, evidence, look)
     earlier = replace(decision, verdict=verdict)
     return [
         line
@@ -169,7 +172,7 @@ def _gate_title(gate: GateVerdict, decision: Decision, dossier: Dossier, tz: tzi
 
 
 def _look_number(decision: Decision, seconds: float) -> str:
-    if not isinstance(decision.plan, StepPlan | ShadowPlan | SettlePlan):
+    if not isinstance(decision.plan, StepPlan | ShadowPlan | AbPlan | SettlePlan):
         return ""
     return f"look {round(seconds / decision.plan.slice_seconds)} "
 

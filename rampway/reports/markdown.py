@@ -15,6 +15,7 @@ from rampway.reports.advice import (
 from rampway.reports.dossier import Decision, Dossier
 from rampway.reports.explain import missing_lines
 from rampway.reports.sentences import ending, headline
+from rampway.reports.slice_words import SLICE_COLUMNS, slice_rows, slices_note
 from rampway.reports.texts import (
     markdown_gates,
     markdown_plain,
@@ -28,6 +29,7 @@ from rampway.reports.words import demo_sentence, plural, short, where
 LIMIT_BYTES = 60_000  # a GitHub comment holds 65,536 characters; the marker and links need the rest
 _DECISIONS_MAX = 30
 _GAPS_MAX = 10
+_SLICES_MAX = 10
 
 
 def release_markdown(dossier: Dossier) -> str:
@@ -48,8 +50,13 @@ def release_markdown(dossier: Dossier) -> str:
 
 
 def offline_markdown(verdict: OfflineVerdict) -> str:
-    """The offline gate's table: gate, verdict, numbers."""
-    return markdown_table(("gate", "verdict", "numbers"), offline_rows(verdict))
+    """The offline gate's tables: gate, verdict, numbers, and the worst slices."""
+    gates = markdown_table(("gate", "verdict", "numbers"), offline_rows(verdict))
+    if verdict.slices is None:
+        return gates
+    slices = markdown_table(SLICE_COLUMNS, slice_rows(verdict.slices, _SLICES_MAX))
+    note = slices_note(verdict.slices, _SLICES_MAX)
+    return "\n\n".join(block for block in (gates, slices, note) if block)
 
 
 def coded(text: str) -> str:

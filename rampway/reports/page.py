@@ -23,7 +23,9 @@ from rampway.reports.advice import (
 )
 from rampway.reports.dossier import Decision, Dossier, text_in
 from rampway.reports.explain import missing_lines
+from rampway.reports.offline_words import plain_rules
 from rampway.reports.sentences import ending, gate_title, headline
+from rampway.reports.slice_words import slice_table
 from rampway.reports.texts import gates_table, moment, offline_rows, offline_text, said
 from rampway.reports.words import (
     demo_mark,
@@ -38,6 +40,7 @@ from rampway.reports.words import (
     zone,
 )
 
+_SLICES_SHOWN = 100
 _SAFE_LINKS = ("https://", "http://")
 _COMMANDS = frozenset(
     {
@@ -100,7 +103,7 @@ class DecisionRow:
     evidence: str
 
 
-def _unbroken(value: object) -> object:
+def unbroken(value: object) -> object:
     """Keep a number and its percent sign on one line; markup and other values stay as they are."""
     if isinstance(value, str) and not isinstance(value, Markup):
         return value.replace(" %", "\u00a0%")
@@ -111,24 +114,24 @@ def _coded(text: str) -> Markup:
     """Text of ours in which commands stand between backticks, as HTML."""
     parts = text.split("`")
     return Markup("").join(
-        Markup("<code>{}</code>").format(part) if i % 2 else str(_unbroken(part))
+        Markup("<code>{}</code>").format(part) if i % 2 else str(unbroken(part))
         for i, part in enumerate(parts)
     )
 
 
-_TEMPLATES = Environment(
+TEMPLATES = Environment(
     loader=PackageLoader("rampway.reports"),
     autoescape=True,
     undefined=StrictUndefined,
     keep_trailing_newline=True,
-    finalize=_unbroken,
+    finalize=unbroken,
 )
-_TEMPLATES.filters["coded"] = _coded
+TEMPLATES.filters["coded"] = _coded
 
 
 def release_html(dossier: Dossier, tz: tzinfo) -> str:
     """The whole page; times are in `tz` for people, and in UTC in its header."""
-    return _TEMPLATES.get_template("release.html").render(_content(dossier, tz))
+    return TEMPLATES.get_template("release.html").render(_content(dossier, tz))
 
 
 def _content(dossier: Dossier, tz: tzinfo) -> Mapping[str, Any]:
@@ -323,7 +326,10 @@ def _offline(dossier: Dossier) -> Mapping[str, Any] | None:
         for label in ("needed", "errors")
         if label in told
     ]
-    return {"answer": lines[0], "figures": figures, "rows": rows}
+    slices = verdict.slices and slice_table(verdict.slices, _SLICES_SHOWN)
+    if verdict.slices is not None and verdict.slices.literal:  # the plan's mode asks for it
+        rows += [(f"plain rule, {gate}", words) for gate, words in plain_rules(verdict)]
+    return {"answer": lines[0], "figures": figures, "rows": rows, "slices": slices}
 
 
 def _people(dossier: Dossier, tz: tzinfo) -> list[tuple[str, str]]:

@@ -7,9 +7,9 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from rampway.gates.evidence import Evidence
-from rampway.gates.plans import SettlePlan, ShadowPlan, StepPlan
+from rampway.gates.plans import AbPlan, SettlePlan, ShadowPlan, StepPlan
 from rampway.gates.verdicts import GateVerdict, StageVerdict, Verdict
-from rampway.gates.weigh import weigh
+from rampway.gates.weigh import path_of
 from rampway.reports.dossier import Decision
 from rampway.reports.sentences import gate_title
 from rampway.reports.shares import Size
@@ -73,15 +73,14 @@ def looks_of(decision: Decision) -> Looks | None:
     way. At most LOOKS_MAX points, always the last and those at which a gate crossed.
     """
     plan, evidence, recorded = decision.plan, decision.evidence, decision.verdict
-    if not isinstance(plan, StepPlan | ShadowPlan | SettlePlan):
+    if not isinstance(plan, StepPlan | ShadowPlan | AbPlan | SettlePlan):
         return None
     if not isinstance(evidence, Evidence) or not isinstance(recorded, StageVerdict):
         return None
     total = max(evidence.sealed.values(), default=0)
-    stages = tuple(
-        (k * evidence.slice_seconds, weigh(plan, evidence_at(evidence, k)))
-        for k in _slices_shown(total, recorded, evidence.slice_seconds)
-    )
+    shown = _slices_shown(total, recorded, evidence.slice_seconds)
+    seconds = [k * evidence.slice_seconds for k in shown]
+    stages = tuple(zip(seconds, path_of(plan, evidence, shown), strict=True))
     return Looks(stages=stages, agrees=bool(stages) and stages[-1][1] == recorded)
 
 
@@ -114,12 +113,6 @@ def path_figure(looks: Sequence[Look], size: Size, *, key: str, step: str) -> Ma
     _lines(canvas, looks, time, counts)
     _write(canvas, labels, time, counts)
     return canvas.markup()
-
-
-def evidence_at(evidence: Evidence, slices: int) -> Evidence:
-    """Evidence as it was when `slices` slices were sealed; later rows do not count by its rules."""
-    sealed = {stream: min(slices, n) for stream, n in evidence.sealed.items()}
-    return evidence.model_copy(update={"sealed": sealed})
 
 
 def _slices_shown(total: int, recorded: StageVerdict, slice_seconds: float) -> list[int]:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from pydantic import JsonValue
 
 from rampway.gates.facts import canonical, digest_of_bytes
-from rampway.gates.plans import SettlePlan, StepPlan
+from rampway.gates.plans import AbPlan, SettlePlan, StepPlan
 from rampway.gates.verdicts import Count, GateVerdict, StageVerdict
 from rampway.release.events import GENESIS, EventKind
 from rampway.release.phases import Phase, Trigger
@@ -49,7 +49,7 @@ def changed_field(
 
 
 def changed_count(
-    body: bytes, digest: str, plan: StepPlan | SettlePlan, verdict: StageVerdict
+    body: bytes, digest: str, plan: StepPlan | AbPlan | SettlePlan, verdict: StageVerdict
 ) -> Change | None:
     """The one count in changed evidence that no longer adds up to the counts in its verdict."""
     try:

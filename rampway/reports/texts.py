@@ -18,6 +18,7 @@ from rampway.gates.verdicts import (
 from rampway.release.events import Event, EventKind
 from rampway.reports.dossier import Decision, Dossier, Missing, text_in
 from rampway.reports.sentences import ending
+from rampway.reports.slice_words import slices_answer, slices_cells
 from rampway.reports.words import (
     WIDTH,
     clock,
@@ -75,10 +76,13 @@ def history_text(dossier: Dossier, tz: tzinfo) -> str:
     return "\n".join(shorten(line, WIDTH) for line in lines)
 
 
-def offline_text(verdict: OfflineVerdict) -> str:
-    """The screen of `rampway eval`: the answer, then headline, safety and errors."""
+def offline_text(verdict: OfflineVerdict, cluster: str = "") -> str:
+    """The screen of `rampway eval`: the answer, then headline, slices, safety and errors.
+
+    `cluster` names the column that clusters the cases.
+    """
     failed = {arm: n for arm, n in verdict.errors.items() if n}
-    lines = [_offline_answer(verdict), *columns(offline_rows(verdict))]
+    lines = [offline_answer(verdict), *columns(offline_rows(verdict, cluster))]
     if verdict.headline is not None and verdict.headline.cases_needed:
         lines.append(f"needed    about {integer(verdict.headline.cases_needed)} more cases")
     if failed:
@@ -87,11 +91,31 @@ def offline_text(verdict: OfflineVerdict) -> str:
     return "\n".join(shorten(line, WIDTH) for line in lines)
 
 
-def offline_rows(verdict: OfflineVerdict) -> list[list[str]]:
-    """Headline and safety: name, verdict, numbers."""
-    rows = [["headline", *_headline_cells(verdict.headline)]] if verdict.headline else []
+def offline_rows(verdict: OfflineVerdict, cluster: str = "") -> list[list[str]]:
+    """Headline, slices and safety: name, verdict, numbers."""
+    rows = [["headline", *_headline_cells(verdict.headline, cluster)]] if verdict.headline else []
+    rows += [["slices", *slices_cells(verdict.slices)]] if verdict.slices else []
     rows += [["safety", *_safety_cells(verdict.safety)]] if verdict.safety else []
     return rows
+
+
+def offline_answer(verdict: OfflineVerdict) -> str:
+    """The answer to "may it go on?" in one line, verdict first."""
+    head = verdict.headline
+    if head is None:
+        return f"{verdict.verdict}: {plain(verdict.why)}"
+    difference = f"{points(head.difference)} {interval_points(head.low, head.high)}"
+    if head.verdict is not verdict.verdict:
+        return _answer_beside(verdict, f"; overall {difference}")
+    new, old = percents_apart(head.candidate_accuracy, head.baseline_accuracy)
+    accuracy = f"Accuracy {new}, was {old}"
+    if verdict.verdict is Verdict.PASS:
+        return _passed(head, difference, accuracy)
+    words = {
+        Verdict.BREACH: f"the candidate is worse. {accuracy}: {difference}, {p_value(head.p)}",
+        Verdict.INCONCLUSIVE: f"{difference} does not tell. {accuracy}",
+    }
+    return f"{verdict.verdict}: {words.get(verdict.verdict, plain(head.why))}"
 
 
 def gates_table(verdict: StageVerdict, plan: object = None) -> list[list[str]]:
@@ -238,25 +262,27 @@ def _blamed(verdict: StageVerdict) -> str:
     return f"{told} and {more} more " if more > 0 else f"{told} "
 
 
-def _offline_answer(verdict: OfflineVerdict) -> str:
-    head = verdict.headline
-    if head is None or head.verdict is not verdict.verdict:
-        return f"{verdict.verdict}: {plain(verdict.why)}"
-    difference = f"{points(head.difference)} {interval_points(head.low, head.high)}"
-    new, old = percents_apart(head.candidate_accuracy, head.baseline_accuracy)
-    accuracy = f"Accuracy {new}, was {old}"
-    if verdict.verdict is Verdict.BREACH:
-        return f"BREACH: the candidate is worse. {accuracy}: {difference}, {p_value(head.p)}"
-    if verdict.verdict is Verdict.PASS:
-        better = "better by" if head.low > 0 else "not worse,"
-        return f"PASS: {better} {difference}. {accuracy}"
-    if verdict.verdict is Verdict.INCONCLUSIVE:
-        return f"INCONCLUSIVE: {difference} does not tell. {accuracy}"
-    return f"{verdict.verdict}: {plain(head.why)}"
+def _answer_beside(verdict: OfflineVerdict, overall: str) -> str:
+    """The answer where it is not the headline's: that of slices or of safety."""
+    slices, safety = verdict.slices, verdict.safety
+    worse = slices is not None and slices.verdict is verdict.verdict is Verdict.BREACH
+    if slices is not None and worse and (safety is None or safety.verdict is not verdict.verdict):
+        return f"BREACH: {slices_answer(slices, overall)}"
+    return f"{verdict.verdict}: {plain(verdict.why)}"
 
 
-def _headline_cells(head: Headline) -> list[str]:
-    clusters = f", {plural(head.clusters, 'cluster')}" if head.clusters else ""
+def _passed(head: Headline, difference: str, accuracy: str) -> str:
+    if head.low <= 0:
+        return f"PASS: not worse, {difference}. {accuracy}"
+    if head.why:
+        return f"PASS: {plain(head.why)}"  # only the gate's words have the probability of a gain
+    return f"PASS: better by {difference}. {accuracy}"
+
+
+def _headline_cells(head: Headline, cluster: str) -> list[str]:
+    noun = f"{plain(cluster, 20)} cluster".strip()
+    own = head.clusters == head.cases  # without clusters each case is one
+    clusters = "" if own or not head.clusters else f", {plural(head.clusters, noun)}"
     changed = f"improved {integer(head.improved)}, regressed {integer(head.regressed)}"
     return [head.verdict.value, f"{changed}; {plural(head.cases, 'case')}{clusters}"]
 

@@ -8,7 +8,7 @@ from pydantic import Field, JsonValue, TypeAdapter
 from rampway.gates.evidence import Evidence, PairedCases
 from rampway.gates.facts import Fact, canonical, digest_of_bytes
 from rampway.gates.offline import weigh_offline
-from rampway.gates.plans import OfflinePlan, SettlePlan, ShadowPlan, StepPlan
+from rampway.gates.plans import AbPlan, OfflinePlan, SettlePlan, ShadowPlan, StepPlan
 from rampway.gates.verdicts import OfflineVerdict, StageVerdict
 from rampway.gates.weigh import weigh
 from rampway.release.events import GENESIS, Event
@@ -26,8 +26,10 @@ from rampway.reports.words import integer, plain, plural, short
 
 MAX_TOLD = 5
 
-_PLANS: TypeAdapter[StepPlan | ShadowPlan | SettlePlan | OfflinePlan] = TypeAdapter(
-    Annotated[StepPlan | ShadowPlan | SettlePlan | OfflinePlan, Field(discriminator="kind")]
+_PLANS: TypeAdapter[StepPlan | ShadowPlan | AbPlan | SettlePlan | OfflinePlan] = TypeAdapter(
+    Annotated[
+        StepPlan | ShadowPlan | AbPlan | SettlePlan | OfflinePlan, Field(discriminator="kind")
+    ]
 )
 _EVIDENCE: TypeAdapter[Evidence | PairedCases] = TypeAdapter(
     Annotated[Evidence | PairedCases, Field(discriminator="kind")]
@@ -249,7 +251,7 @@ class _Recount:
             verdict = StageVerdict.model_validate_json(self._blobs[event.verdict])
         except ValueError:
             return None  # not a stage's; that is found where it is weighed
-        if isinstance(plan, StepPlan | SettlePlan):
+        if isinstance(plan, StepPlan | AbPlan | SettlePlan):
             return changed_count(body, digest, plan, verdict)
         return None
 

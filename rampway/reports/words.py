@@ -4,7 +4,7 @@ import unicodedata
 from collections.abc import Sequence
 from datetime import UTC, datetime, tzinfo
 
-from rampway.gates.plans import SettlePlan, StepPlan
+from rampway.gates.plans import AbPlan, SettlePlan, StepPlan
 from rampway.gates.verdicts import Count
 from rampway.release.phases import Phase
 from rampway.release.records import Target, TargetKind
@@ -24,6 +24,7 @@ _ELLIPSIS = "..."
 _STAGE_WORDS = {
     "offline": "OFFLINE_GATE",
     "shadow": "SHADOW",
+    "ab": "AB",
     "100 %": "FULL",
     "settling": "SETTLING",
 }
@@ -198,7 +199,7 @@ def where(step: str | None, phase: Phase) -> str:
 
 def threshold(plan: object, gate: str) -> str:
     """The frozen latency threshold of a gate, `2.38 s` or `185 ms`; empty if it has none."""
-    if not isinstance(plan, StepPlan | SettlePlan):
+    if not isinstance(plan, StepPlan | AbPlan | SettlePlan):
         return ""
     bucket = next((g.threshold_bucket for g in plan.gates if g.name == gate), None)
     if bucket is None:

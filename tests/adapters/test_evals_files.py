@@ -7,13 +7,15 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rampway.adapters.evals_files import EvalFileError, Incomparable, pair_evals, rows
+from rampway.adapters.evals_files import EvalFileError, Incomparable, files, pair_evals
+from rampway.adapters.evals_files import results as results_of
 from rampway.gates.evidence import PairedCases
 from rampway.gates.facts import digest_of
 
@@ -62,7 +64,7 @@ def pair(baseline: Path, candidate: Path, **options: object) -> PairedCases:
         "safety_baseline": None,
         "safety_candidate": None,
     }
-    return pair_evals(baseline, candidate, **(defaults | options))
+    return pair_evals(baseline, candidate, **(defaults | options)).cases
 
 
 def changed(row: int, **fields: object) -> Rows:
@@ -396,18 +398,18 @@ def test_what_is_not_a_file_of_results_is_refused(tmp_path: Path) -> None:
     for path, message in (
         (pipe, "not a regular file"),
         (folder, "not a regular file"),
-        (report, ".json is not a known format"),
+        (report, "not a known format: a JSON array"),
         (tmp_path / "absent.jsonl", "cannot be read"),
     ):
         with pytest.raises(EvalFileError, match=message):
             pair(path, path)
 
 
-@pytest.mark.parametrize(("limit", "message"), [("MAX_FILE_BYTES", "the limit is 2"), ("MAX_ROWS", "more than 2")])  # fmt: skip
+@pytest.mark.parametrize(("holder", "limit", "message"), [(files, "MAX_FILE_BYTES", "the limit is 2"), (results_of, "MAX_ROWS", "more than 2")])  # fmt: skip
 def test_a_file_beyond_the_limits_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, message: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, holder: ModuleType, limit: str, message: str
 ) -> None:
-    monkeypatch.setattr(rows, limit, 2)
+    monkeypatch.setattr(holder, limit, 2)
 
     with pytest.raises(EvalFileError, match=message):
         paired(tmp_path)

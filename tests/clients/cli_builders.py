@@ -104,6 +104,8 @@ class Cli:
                 "case_id": f"c{n}",
                 "passed": right(n),
                 "verb": f"v{n // 20}",
+                "tense": f"t{n % 5}",
+                "class": f"k{n % 3}",
                 "grader": {"name": "set_match", "version": "1"},
             }
             for n in range(cases)

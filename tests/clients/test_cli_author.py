@@ -4,16 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 from cli_builders import BASELINE, Cli
 from click.testing import Result
 
 from clients.exits import Exit
-from clients.forecasts import Load, can_decide, suggest
 from rampway.adapters.registry_sql import SqlRegistry
-from rampway.release.forecast import forecast
-from rampway.release.plan import compile_plan
 from rampway.release.records import Target
-from rampway.release.specfile import parse_spec
 from rampway.release.template import demo_target
 
 TARGET = Target(name="grammar-tutor", team="tutor")
@@ -151,34 +148,103 @@ def test_plan_refuses_what_traffic_cannot_decide_and_says_what_would(cli: Cli) -
 
     assert result.exit_code == Exit.INCONCLUSIVE
     assert result.stdout.startswith("refused [cannot decide]: ")
-    assert "\nChange  canary: {steps: [" in result.stdout
+    assert "{share: 10, must: PASS, hold: 3h50m}" in result.stdout
+    assert "Then    expected 9 h 46 min, worst 29 h 06 min, instead of 2 d" in result.stdout
+    assert "10 % finds an outage in " in result.stdout
     assert "--accept-underpowered" in result.stdout
     assert not Path("plan.json").exists()
 
 
-def test_what_is_suggested_can_decide_and_has_a_step_that_must_pass(cli: Cli) -> None:
-    spec = parse_spec(cli.write_spec().read_text(), filename="release.yaml")
-    load = Load(1.0, {"error": 0.01, "late": 0.001, "refusal": 0.01}, "")
+@pytest.mark.parametrize("rps", ["0.1", "1", "5", "10"])
+def test_what_plan_says_to_change_is_yaml_that_this_traffic_can_decide(cli: Cli, rps: str) -> None:
+    cli.register(TARGET)
+    spec = cli.write_spec()
+    told = cli("plan", str(spec), "--rps", rps).stdout
+    changed = yaml.safe_load(spec.read_text()) | {"shadow": {}, "canary": {}}
 
-    change, _ = suggest(spec, TARGET, load, 1.0)
+    for key, value in yaml.safe_load(keys_to_change(told)).items():
+        changed[key] = changed.get(key, {}) | value if isinstance(value, dict) else value
+    for gate in changed["gates"].values():
+        if "stages" in changed:
+            gate.pop("margin", None)
+    cli.write("release.yaml", yaml.safe_dump(changed))
+    again = cli("plan", str(spec), "--rps", rps)
 
-    text = cli.write_spec().read_text()
-    keys = dict(part.split(": ", 1) for part in _canary_of(change))
-    for key, value in keys.items():
-        before = next(row for row in text.splitlines() if row.startswith(f"  {key}:"))
-        text = text.replace(before, f"  {key}: {value}")
-    text = text.replace("rate: 5%", "rate: 100%").replace(", margin: [2.0, 1.5]", "")
-    told = parse_spec(text, filename="release.yaml")
-    assert can_decide(
-        forecast(compile_plan(told, TARGET), requests_per_second=1.0, baseline=load.rates)
-    )
-    assert told.canary.proofs
+    assert (again.exit_code, again.stderr) == (Exit.OK, "")
+    assert again.stdout.startswith("This traffic can decide.")
 
 
-def _canary_of(change: str) -> list[str]:
-    inside = change.partition("canary: {")[2].partition("}")[0]
-    steps, _, rest = inside.partition("], ")
-    return [f"{steps}]", *rest.split(", ")]
+def keys_to_change(told: str) -> str:
+    """The block from `Change` to `Then`, as it would be pasted."""
+    rows = told.splitlines()
+    first = next(i for i, row in enumerate(rows) if row.startswith("Change"))
+    last = next(i for i, row in enumerate(rows) if row.startswith("Then"))
+    return "\n".join(row[8:] for row in rows[first:last])
+
+
+def test_little_traffic_is_promised_no_pass(cli: Cli) -> None:
+    cli.register(TARGET)
+
+    told = cli("plan", str(cli.write_spec()), "--rps", "0.1").stdout
+
+    assert "assisted: so little traffic gives no statistical PASS" in told
+    assert "a person decides from the report" in told
+
+
+def test_plan_tells_cost_and_duration_at_three_volumes(cli: Cli) -> None:
+    cli.register(TARGET)
+
+    told = cli.json("plan", str(cli.write_spec()), "--rps", "50", "--dry-run")
+
+    assert [row["requests_per_day"] for row in told["volumes"]] == [1000, 10_000, 100_000]
+    assert [row["regime"] for row in told["volumes"]] == ["assisted", "assisted", "10/50/90"]
+    assert [row["expected_seconds"] is None for row in told["volumes"]] == [True, True, False]
+    assert [row["cost_per_day"]["shadow_cost"] for row in told["volumes"]] == [0.105, 1.05, 10.5]
+    assert told["forecast"]["cost_per_day"]["shadow_calls"] == 216_000
+
+
+@pytest.mark.parametrize(
+    ("policy", "valid"),
+    [
+        ("mission", "steps 1, 5, 25, 100 %"),
+        ("thresholds", "steps 1, 5, 25, 100 %"),
+        ("ab-48h", "ab and a report"),
+    ],
+)
+def test_every_policy_is_valid_and_can_be_planned(cli: Cli, policy: str, valid: str) -> None:
+    cli.register(TARGET)
+    cli.write("prompts/tutor.md", "You teach verbs well.\n")
+
+    written = cli("init", "--policy", policy)
+    checked = cli("validate")
+    planned = cli("plan", "--rps", "50")
+
+    assert written.stdout.splitlines()[0].startswith("release.yaml and ")
+    assert f"{policy}: " in written.stdout
+    assert checked.stdout == f"release.yaml is valid: grammar-tutor, {valid}.\n"
+    assert planned.exit_code == Exit.OK
+    assert max(map(len, planned.stdout.splitlines())) <= 100
+
+
+def test_an_experiment_is_told_by_what_it_can_compare(cli: Cli) -> None:
+    cli.register(TARGET)
+    cli.write("prompts/tutor.md", "You teach verbs well.\n")
+    cli("init", "--policy", "ab-48h")
+
+    told = cli("plan", "--rps", "5").stdout
+
+    assert "\nab  432,000" in told
+    assert "compares  ab: differences from 0.06 pp of errors" in told
+    assert "nothing is promoted" in told
+
+
+def test_a_known_spread_of_scores_is_weighed_too(cli: Cli) -> None:
+    cli.register(TARGET)
+
+    told = cli("plan", str(cli.write_spec()), "--rps", "50", "--judge-sd", "1").stdout
+
+    shadow = next(row for row in told.splitlines() if row.startswith("shadow"))
+    assert " ".join(shadow.split()) == "shadow 9,000 judge mean -0.036 sd must PASS 87 %"
 
 
 def test_an_underpowered_plan_needs_a_reason_and_keeps_it(cli: Cli) -> None:
@@ -327,7 +393,9 @@ def test_a_ci_job_gets_a_summary(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> N
     cli("eval", *results(cli, WORSE))
 
     told = Path("summary.md").read_text()
-    assert told.startswith("**Offline gate BREACH: the candidate is worse.")
+    assert told.startswith(
+        "<!-- rampway:eval -->\n\n**Offline gate BREACH: the candidate is worse."
+    )
     assert "| headline | BREACH |" in told
 
 

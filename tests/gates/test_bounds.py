@@ -12,10 +12,14 @@ from scipy import stats
 
 from rampway.gates.bounds import (
     clopper_pearson_upper,
+    holm,
+    mcnemar_mid_p,
     mcnemar_p,
     most_bad_below,
+    newcombe_paired_interval,
     tango_interval,
     units_for_bound,
+    wilson_interval,
 )
 from rampway.gates.paired import paired_loss
 
@@ -56,8 +60,76 @@ def test_clopper_pearsons_bound_is_the_published_one(vector: dict[str, Any]) -> 
     assert upper == pytest.approx(vector["expected"][1], abs=vector["tolerance"]["abs"])
 
 
+@pytest.mark.parametrize("vector", published("newcombe_paired method 10"), ids=lambda v: v["id"])
+def test_newcombes_paired_interval_is_the_published_one(vector: dict[str, Any]) -> None:
+    pairs = vector["inputs"]
+
+    interval = newcombe_paired_interval(
+        pairs["a"], pairs["b"], pairs["c"], pairs["d"], 1 - pairs["conf"]
+    )
+
+    assert interval == pytest.approx(vector["expected"], abs=vector["tolerance"]["abs"])
+
+
+@pytest.mark.parametrize("vector", published("wilson"), ids=lambda v: v["id"])
+def test_wilsons_interval_is_the_published_one(vector: dict[str, Any]) -> None:
+    seen = vector["inputs"]
+
+    interval = wilson_interval(seen["x"], seen["n"], 1 - seen["conf"])
+
+    assert interval == pytest.approx(vector["expected"], abs=vector["tolerance"]["abs"])
+
+
+@pytest.mark.parametrize("vector", published("holm"), ids=lambda v: v["id"])
+def test_holms_adjustment_is_the_published_one(vector: dict[str, Any]) -> None:
+    assert holm(vector["inputs"]["p"]) == pytest.approx(vector["expected"], **vector["tolerance"])
+
+
+@settings(deadline=None, max_examples=50)
+@given(ps=st.lists(st.floats(0, 1), min_size=1, max_size=20))
+def test_holms_adjustment_is_statsmodels(ps: list[float]) -> None:
+    from statsmodels.stats.multitest import multipletests  # noqa: PLC0415 - slow, for one test
+
+    assert holm(ps) == pytest.approx(list(multipletests(ps, method="holm")[1]), abs=1e-12)
+
+
+@settings(deadline=None)
+@given(counts=st.tuples(*[st.integers(0, 60)] * 4).filter(any))
+def test_both_paired_intervals_hold_the_difference_and_agree_roughly(
+    counts: tuple[int, int, int, int],
+) -> None:
+    both, improved, regressed, neither = counts
+    pairs = sum(counts)
+
+    low, high = newcombe_paired_interval(both, improved, regressed, neither, 0.05)
+    tango = tango_interval(improved, regressed, pairs, 0.05)
+
+    assert -1 <= low <= high <= 1
+    assert low - 1e-12 <= (improved - regressed) / pairs <= high + 1e-12
+    if pairs >= 30:
+        assert (low, high) == pytest.approx(tango, abs=0.08)
+
+
+@given(regressed=st.integers(0, 40), improved=st.integers(0, 40))
+def test_the_mid_p_counts_what_was_seen_by_half(regressed: int, improved: int) -> None:
+    changed = regressed + improved
+
+    mid = mcnemar_mid_p(regressed, improved)
+
+    seen = stats.binom.pmf(improved, changed, 0.5)
+    assert mid == pytest.approx(stats.binom.cdf(improved, changed, 0.5) - seen / 2, abs=1e-12)
+    assert mid <= mcnemar_p(regressed, improved)
+
+
 def test_pairs_that_did_not_change_say_nothing() -> None:
     assert mcnemar_p(0, 0) == 1
+    assert mcnemar_mid_p(0, 0) == 0.5
+
+
+@pytest.mark.parametrize("improved", [315, 316, 400])
+def test_the_mid_p_is_one_as_far_out_as_no_law_reaches(improved: int) -> None:
+    assert mcnemar_mid_p(400 - improved, improved) == pytest.approx(1)
+    assert mcnemar_mid_p(improved, 400 - improved) == pytest.approx(0, abs=1e-15)
 
 
 @settings(deadline=None)
@@ -92,7 +164,7 @@ def test_a_graded_comparison_is_scipys_paired_t_test() -> None:
     dice = np.random.default_rng(4)
     old, new = dice.uniform(0, 1, 60), dice.uniform(0, 1, 60)
 
-    found = paired_loss(old.tolist(), new.tolist(), None, margin=0.01)
+    found = paired_loss(old.tolist(), new.tolist(), None)
 
     oracle = stats.ttest_rel(new, old, alternative="less")
     interval = stats.ttest_rel(new, old).confidence_interval(0.95)
@@ -109,7 +181,7 @@ def test_a_clustered_comparison_is_statsmodels_robust_regression() -> None:
     old = dice.uniform(0.3, 0.6, 400)
     new = np.clip(old + drift + dice.normal(0, 0.05, 400), 0, 1)
 
-    found = paired_loss(old.tolist(), new.tolist(), clusters.tolist(), margin=0.01)
+    found = paired_loss(old.tolist(), new.tolist(), clusters.tolist())
 
     fit = sm.OLS(new - old, np.ones(400)).fit(
         cov_type="cluster",

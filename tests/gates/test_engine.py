@@ -215,15 +215,16 @@ def test_an_exact_tie_between_tail_and_budget_is_spent() -> None:
     assert spender.spent == 0.25
 
 
-def test_a_long_convolution_by_fourier_is_the_direct_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    law = binomial(400_000, 0.3)
+@pytest.mark.parametrize(("units", "slices"), [(400_000, 3), (4_000, 40), (100, 150)])
+def test_a_long_convolution_by_fourier_is_the_direct_one(
+    monkeypatch: pytest.MonkeyPatch, units: int, slices: int
+) -> None:
+    law = binomial(units, 0.3)
     direct, fourier = Spender(), Spender()
-    for _ in range(3):
-        expected = direct.upper(law, 0.01)
 
+    expected = [direct.upper(law, 0.01 * (n + 1) / slices) for n in range(slices)]
     monkeypatch.setattr(engine, "_FFT_PRODUCTS", 0)
-    for _ in range(3):
-        found = fourier.upper(law, 0.01)
+    found = [fourier.upper(law, 0.01 * (n + 1) / slices) for n in range(slices)]
 
     assert found == expected
     assert fourier.spent == pytest.approx(direct.spent, rel=1e-9)

@@ -11,18 +11,22 @@ from scipy import stats
 from rampway.gates.planning import (
     chance_of_proof,
     chance_to_pass,
+    difference_found,
     margin_odds,
     mean_found,
     pairs_to_prove,
     rate_found,
     rate_found_by_counts,
+    seconds_to_find,
     tolerated_rate,
     units_to_find,
     units_to_pass,
     units_to_prove,
     units_with_events,
     units_without_events,
+    unpaired_sd,
 )
+from rampway.gates.plans import RateGate, Spending
 
 
 def ratio(share: float) -> float:
@@ -180,3 +184,83 @@ def test_paired_scores_take_the_units_of_the_formula() -> None:
     assert mean_found(9000, 0.01, 0.8, 1.0) == pytest.approx(
         math.sqrt(1.15) * (2.32635 + 0.84162) / math.sqrt(9000), rel=1e-5
     )
+
+
+ERRORS = RateGate(name="error", stream="error", alpha=0.05 / 3 * 0.25 / 2)
+
+
+def minutes(bad: float, *, rps: float, share: float, hold: float, alpha: float) -> float:
+    """The median time to a BREACH of errors, 1 % in the baseline."""
+    gate = ERRORS.model_copy(update={"alpha": alpha})
+    found = seconds_to_find(
+        0.01, bad, gate,
+        units_per_second=rps * share, ratio=ratio(share), hold_seconds=hold, limit_seconds=1e6,
+    )  # fmt: skip
+    assert found is not None
+    return found / 60
+
+
+# What simulated releases took, in median: rates of errors, and minutes.
+EXPERIENCED = {
+    (50, 0.01, 1800, 0.05 / 4 * 0.125): {0.10: 2, 0.05: 6},
+    (5, 0.10, 2700, 0.05 / 3 * 0.125): {0.10: 3, 0.05: 8, 0.02: 58},
+    (1, 0.10, 13_500, 0.05 / 3 * 0.125): {0.10: 15, 0.05: 41, 0.02: 288},
+}
+
+
+@pytest.mark.parametrize("case", EXPERIENCED, ids=str)
+def test_harm_is_foreseen_when_simulated_releases_found_it(
+    case: tuple[float, float, float, float],
+) -> None:
+    rps, share, hold, alpha = case
+
+    for bad, took in EXPERIENCED[case].items():
+        assert minutes(bad, rps=rps, share=share, hold=hold, alpha=alpha) == pytest.approx(
+            took, rel=0.15
+        )
+
+
+def test_an_outage_is_found_after_a_handful_of_requests() -> None:
+    assert 40 <= 60 * minutes(1, rps=1, share=0.1, hold=13_500, alpha=0.05 / 3 * 0.25) <= 70
+
+
+def test_harm_that_takes_longer_than_the_limit_is_not_found() -> None:
+    def found(bad: float, limit: float) -> float | None:
+        return seconds_to_find(
+            0.01, bad, ERRORS,
+            units_per_second=0.1, ratio=9, hold_seconds=3600, limit_seconds=limit,
+        )  # fmt: skip
+
+    assert found(0.05, 600) is None
+    assert found(0.012, 36_000) is None
+    assert found(1, 0.0) is None
+
+
+@given(st.floats(0.03, 1), st.floats(0.01, 5), st.sampled_from(Spending))
+def test_worse_harm_is_never_found_later(bad: float, per_second: float, spending: Spending) -> None:
+    gate = ERRORS.model_copy(update={"spending": spending})
+
+    def found(rate: float) -> float:
+        seconds = seconds_to_find(
+            0.01, rate, gate,
+            units_per_second=per_second, ratio=9, hold_seconds=1800, limit_seconds=5400,
+        )  # fmt: skip
+        return math.inf if seconds is None else seconds
+
+    # One unit of slack: the chance climbs in whole units, and bisection stops between two of them.
+    assert found(min(1.0, bad * 1.3)) <= found(bad) + 1 / per_second
+
+
+def test_a_final_comparison_finds_what_a_z_test_has_power_for() -> None:
+    per_arm = 10_000
+    found = difference_found(0.01, per_arm, 1.0, 0.8)
+
+    effect = found / math.sqrt(0.01 * 0.99)
+    power = stats.norm.sf(stats.norm.isf(0.025) - effect * math.sqrt(per_arm / 2))
+
+    assert power == pytest.approx(0.8, abs=1e-6)
+
+
+def test_scores_of_two_arms_take_the_units_of_the_formula() -> None:
+    assert pairs_to_prove(0.1, unpaired_sd(5)) == pytest.approx(14.5 * 1.2 / 0.01)
+    assert mean_found(900, 0.001875, 0.8, unpaired_sd(5)) == pytest.approx(0.146, abs=0.001)

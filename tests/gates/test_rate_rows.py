@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import JsonValue
 
 from rampway.gates.plans import Must, Spending
-from rampway.gates.rates import weigh_step
+from rampway.gates.steps import weigh_step
 from rampway.gates.verdicts import Verdict
 
 CLEAN = [150, 1, 2850, 28]  # a minute at 50 requests/s, 5 % of them candidate, 1 % errors

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from pydantic import JsonValue
 
 from rampway.gates.plans import Arm, Must
-from rampway.gates.rates import odds_to_rule_out, weigh_step
+from rampway.gates.rates import odds_to_rule_out
+from rampway.gates.steps import weigh_step
 from rampway.gates.verdicts import Verdict
 
 CLEAN = [150, 1, 2850, 28]  # a minute at 50 requests/s, 5 % of them candidate, 1 % errors

@@ -13,9 +13,9 @@ from evidence_builders import (
 
 from rampway.gates.evidence import BaselineCounts
 from rampway.gates.plans import SettlePlan, StagePlan, StepPlan
-from rampway.gates.rates import weigh_step
 from rampway.gates.settling import weigh_settling
 from rampway.gates.shadow import weigh_shadow
+from rampway.gates.steps import weigh_step
 from rampway.gates.verdicts import Verdict
 from rampway.gates.weigh import TIMEOUT_BUCKET, freeze, weigh
 

@@ -5,7 +5,8 @@ import math
 import pytest
 from spec_builders import PRODUCTION, spec
 
-from rampway.release.forecast import Decidable, Forecast, StageForecast, forecast
+from rampway.release.forecast import Forecast, StageForecast, forecast
+from rampway.release.pace import Decidable
 from rampway.release.plan import ReleasePlan, compile_plan
 from rampway.release.specfile import parse_spec
 from rampway.release.template import demo_spec, demo_target
@@ -186,3 +187,105 @@ def test_a_broken_baseline_makes_a_proof_impossible() -> None:
     told = forecast(plan, requests_per_second=1e6, baseline={**RATES, "error": 1.0})
 
     assert stage(told, "5 %").why == "5 % has a gate that no number of units can prove"
+
+
+QUALITY = {"gates": {"quality": {}}}
+
+
+def test_judged_answers_find_a_loss_of_the_mean() -> None:
+    """900 and 4,500 judged answers with five of the baseline each, as the screens show them."""
+    told = production(50, **QUALITY)
+
+    found = {each.stage: each.quality.finds_mean for each in told.stages if each.quality}
+
+    assert {name: round(mean or 0, 2) for name, mean in found.items()} == {
+        "1 %": 0.15, "5 %": 0.07, "25 %": 0.07, "100 %": 0.15
+    }  # fmt: skip
+
+
+def test_judging_live_answers_is_counted_with_both_arms() -> None:
+    told = production(50, **QUALITY)
+
+    assert told.cost.judge_calls_live == 64_800
+    assert told.cost.judge_calls == 82_800
+
+
+def test_a_proof_of_quality_goes_on_being_judged_at_its_pace() -> None:
+    step = stage(production(50, **QUALITY), "25 %")
+
+    assert step.quality is not None
+    assert step.quality.units_to_pass == pytest.approx(6960)
+    assert step.quality.pass_chance == pytest.approx(0.91, abs=0.01)
+    assert step.decidable is Decidable.BY_DEADLINE
+    assert (
+        step.why == "25 % needs 6,960 judged answers, 46.4 min; its hold of 30 min will be extended"
+    )
+
+
+def test_quality_that_nobody_can_judge_in_time_is_not_decided() -> None:
+    told = production(50, canary={"judged_units": 100}, **QUALITY)
+
+    assert told.decidable is Decidable.NEVER
+    assert "judged answers" in told.why
+    assert stage(production(0.0001, **QUALITY), "1 %").quality is not None
+
+
+def test_a_gate_that_only_informs_or_watches_is_waited_for_by_nobody() -> None:
+    rates = {**RATES, "refusal": 0.9}
+    watched = compile_plan(spec(gates={"refusal": {"role": "watch"}}), PRODUCTION)
+
+    told = forecast(watched, requests_per_second=50, baseline=rates)
+
+    assert told.decidable is Decidable.BY_HOLD
+    assert stage(told, "5 %").units_needed == pytest.approx(3209, abs=1)
+
+
+def test_what_informs_is_outside_the_chance_of_a_false_rollback() -> None:
+    gates = {"refusal": {"role": "inform"}, "latency": "off"}
+    plan = compile_plan(spec(gates=gates), demo_target("grammar-tutor"))
+
+    told = forecast(plan, requests_per_second=50, baseline=RATES)
+
+    assert told.false_rollback == pytest.approx(0.05 * 0.25 + 0.01)
+
+
+def test_a_harmless_release_is_promoted_but_for_the_budgets_and_what_it_cannot_prove() -> None:
+    told = production(50)
+
+    assert told.false_rollback == pytest.approx(0.05 * 0.5 + 0.01)
+    assert told.harmless_passes == pytest.approx(0.965, abs=0.001)
+    assert production(1).harmless_passes == 0
+
+
+def test_an_ab_is_told_by_the_smallest_difference_it_finds() -> None:
+    plan = compile_plan(spec(stages=["ab"], on_pass="report", ab={"share": "50%"}), PRODUCTION)
+
+    told = forecast(plan, requests_per_second=5, baseline=RATES)
+
+    ab = stage(told, "ab")
+    assert (ab.units, ab.kind, ab.decidable) == (432_000, "ab", Decidable.BY_HOLD)
+    assert ab.finds_difference == pytest.approx(
+        2.8016 * math.sqrt(0.01 * 0.99 * 2 / 432_000), rel=1e-4
+    )
+    assert ab.finds_mean == pytest.approx(2.8016 * math.sqrt(2 / 432_000), rel=1e-4)
+    assert finds(told, "ab", "error") < 0.012
+    assert told.cost.total is None
+
+
+def test_an_arm_without_its_units_is_waited_for_until_the_deadline() -> None:
+    plan = compile_plan(spec(stages=["ab"], on_pass="report", ab={"time": "1h"}), PRODUCTION)
+
+    told = [forecast(plan, requests_per_second=rps, baseline=RATES) for rps in (1, 0.5, 0.1, 0)]
+
+    assert [each.decidable for each in told] == [
+        Decidable.BY_HOLD, Decidable.BY_DEADLINE, Decidable.NEVER, Decidable.NEVER
+    ]  # fmt: skip
+    assert told[2].why == "ab needs 300 units in each arm, 8.33 h; the deadline is 2 h"
+    assert told[3].why == "ab sees no traffic"
+
+
+def test_a_day_of_shadow_is_priced_at_its_rate() -> None:
+    a_day = production(50, costs={"request": "0.0021 USD"}).cost_per_day
+
+    assert (a_day.shadow_calls, a_day.judge_calls) == (216_000, 432_000)
+    assert (a_day.shadow_cost, a_day.judge_cost) == (453.6, None)

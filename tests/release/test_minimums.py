@@ -48,10 +48,22 @@ SHORT: list[tuple[dict[str, Any], str]] = [
      "gates.error.margin.1: 5 % is over the limit 2 % of grammar-tutor"),
     ({"canary": {"steps": [1, {"share": 5, "margin": {"refusal": 9}}, 100]}},
      "canary.steps.1.margin.refusal: odds 9 are over the limit 3 of grammar-tutor"),
-    ({"canary": {"steps": [1, 100]}, "gates": {"error": {"tolerance": 4}}},
+    ({"stages": ["ab"], "on_pass": "report", "gates": {"error": {"tolerance": 4}}},
      "gates.error.tolerance: odds 4 are over the limit 3 of grammar-tutor"),
     ({"gates": {"refusal": "off"}},
      "gates.refusal: off is for demo targets; grammar-tutor is a production target"),
+    ({"gates": {"refusal": {"role": "inform"}}},
+     "gates.refusal.role: inform is for demo targets; grammar-tutor is a production target"),
+    ({"stages": ["canary"]},
+     "stages: off is not accepted; grammar-tutor demands 60 min of shadow"),
+    ({"stages": ["ab"], "on_pass": "report", "ab": {"time": "10m"}},
+     "ab.time: 10 min is under the floor 30 min of grammar-tutor"),
+    ({"stages": ["ab"], "on_pass": "report", "ab": {"units": 100}},
+     "ab.units: 100 is under the floor 300 of grammar-tutor"),
+    ({"gates": {"quality": {"margin": ["0.5sd", "0.1sd"]}}},
+     "gates.quality.margin.0: 0.5 sd is over the limit 0.2 sd of grammar-tutor"),
+    ({"shadow": {"judge_mean": {"margin": "1sd"}}},
+     "shadow.judge_mean.margin: 1 sd is over the limit 0.2 sd of grammar-tutor"),
     ({"lease": "20s"},
      "lease: 20 s is under the floor 60 s of grammar-tutor; one slow look would end the split"),
 ]  # fmt: skip
@@ -81,6 +93,24 @@ def test_no_configuration_makes_a_production_target_accept_seconds() -> None:
     for key in ("canary.steps.0.hold", "canary.steps.1.hold", "shadow.until_any.time", "lease"):
         assert f"{key}: " in told
     assert check_minimums(demo, demo_target("grammar-tutor")) == []
+
+
+@pytest.mark.parametrize("margin", [{"odds": 18}, {"odds": 3, "abs": "14%"}], ids=str)
+def test_nobody_lets_fifteen_percent_of_errors_pass_in_production(margin: object) -> None:
+    lax = PRODUCTION.model_copy(update={"minimums": DEMO_MINIMUMS.model_copy(
+        update={"max_margin_odds": 1000.0, "max_margin_abs": 0.5}
+    )})  # fmt: skip
+    wide = spec(gates={"error": {"margin": [margin, 1.5]}})
+
+    told = [str(shortfall) for shortfall in check_minimums(wide, lax)]
+
+    assert len(told) == 1
+    assert told[0].startswith("gates.error.margin.0: refused [margin too wide]: ")
+    assert told[0].endswith("Next: rule out odds 3 or less, and 2% or less")
+
+
+def test_an_experiment_that_only_reports_needs_no_shadow() -> None:
+    assert shortfalls(stages=["ab"], on_pass="report") == []
 
 
 def test_no_plan_is_made_of_a_spec_below_its_minimums() -> None:

@@ -9,6 +9,7 @@ from spec_builders import SMALLEST
 
 from rampway.gates.facts import canonical
 from rampway.release.minimums import check_minimums
+from rampway.release.policies import Policy
 from rampway.release.records import Target
 from rampway.release.spec import Spec
 from rampway.release.specfile import (
@@ -30,7 +31,7 @@ TOKENS = [
 
 TEXTS = [
     SMALLEST,
-    init_spec(),
+    *map(init_spec, Policy),
     demo_spec(target="t", model="b", upstream="u", cases="c.jsonl", safety_cases="s.jsonl"),
 ]
 

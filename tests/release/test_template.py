@@ -11,6 +11,7 @@ from spec_builders import SMALLEST, spec_text
 
 from rampway.release.minimums import check_minimums
 from rampway.release.plan import compile_plan
+from rampway.release.policies import Policy
 from rampway.release.records import Target
 from rampway.release.spec import NOT_BUILT, Spec
 from rampway.release.specfile import parse_spec
@@ -49,7 +50,10 @@ def test_the_file_that_init_writes_names_no_gate_that_is_not_built() -> None:
         assert not rest or rest[0] not in keys[section]
 
 
-@pytest.mark.parametrize("text", [init_spec(), DEMO, SMALLEST], ids=["init", "demo", "smallest"])
+TEXTS = {**{policy.value: init_spec(policy) for policy in Policy}, "demo": DEMO, "": SMALLEST}
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
 def test_an_editor_finds_nothing_wrong(text: str) -> None:
     assert underlined(text) == []
 
@@ -58,7 +62,9 @@ def test_an_editor_finds_nothing_wrong(text: str) -> None:
     "changed",
     [{"typo": 1}, {"lease": 120}, {"lease": "2 hours"}, {"error_budget": 5}, {"unit": "pod"},
      {"canary": {"steps": [1, 500]}}, {"canary": {"hodl": "30m"}}, {"shadow": "on"},
-     {"gates": {"error": {"margin": ["2x"]}}}, {"owner": None}],
+     {"gates": {"error": {"margin": ["2x"]}}}, {"owner": None}, {"stages": ["canaries"]},
+     {"on_pass": "approve"}, {"ab": {"share": 50}}, {"gates": {"sample_ratio": "maybe"}},
+     {"gates": {"quality": {"margin": [0.1]}}}, {"gates": {"refusal": {"role": "watches"}}}],
     ids=str,
 )  # fmt: skip
 def test_an_editor_underlines_what_validate_refuses(changed: dict[str, Any]) -> None:

@@ -1,6 +1,6 @@
-"""Records the histories that every later workflow must replay: `python tests/support/recording.py`.
+"""Records the histories that every later workflow must replay: `python tests/support/recording.py NAME`.
 
-Run it for a new story only. A history that no longer replays is a release that would be stuck.
+Run it for a new story only, by its name. A history that no longer replays is a release that would be stuck.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ async def promoted(world: World) -> Running:
     handle = await world.start(await world.quick_order(long="1 %"))
     await world.forward_to(handle, "1 %", stride=timedelta(seconds=2))
     await handle.signal(ReleaseWorkflow.pause, Command(id="p", actor=SRE, reason="look"))
-    await world.env.fast_forward(handle, timedelta(minutes=1))
+    await world.forward(handle, timedelta(minutes=1))
     await handle.signal(ReleaseWorkflow.resume, Command(id="r", actor=SRE))
     return handle
 
@@ -69,18 +69,26 @@ async def overridden(world: World) -> Running:
     return handle
 
 
+async def concluded(world: World) -> Running:
+    """A shadow and an A/B that only report."""
+    stages = "stages: [shadow, ab]\non_pass: report\nab: {share: 50%, time: 60s, units: 100}\n"
+    return await world.start(await world.quick_order(stages=stages))
+
+
 STORIES: dict[str, tuple[Callable[[World], Awaitable[Running]], Behaviour | None]] = {
     "promoted": (promoted, None),
     "rolled_back": (rolled_back, FAILING),
     "aborted": (aborted, None),
     "overridden": (overridden, SLOW),
+    "concluded": (concluded, None),
 }
 
 
 async def main() -> None:
     HISTORIES.mkdir(exist_ok=True)
     async with virtual_temporal() as env:
-        for name, (story, behaviour) in STORIES.items():
+        for name in sys.argv[1:]:
+            story, behaviour = STORIES[name]
             async with quick_world(env, Path(tempfile.mkdtemp()), behaviour) as world:
                 handle = await story(world)
                 outcome = await world.to_end(handle)

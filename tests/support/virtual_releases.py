@@ -139,7 +139,14 @@ class World:
     task_queue: str
     baseline: Served
 
-    async def quick_order(self, *, model: str = "b", long: str | None = None) -> ReleaseOrder:
+    async def quick_order(
+        self,
+        *,
+        model: str = "b",
+        long: str | None = None,
+        stages: str = "",
+        first_budget: str = "40%",
+    ) -> ReleaseOrder:
         """A release with the demo's lengths; the stage `long` lasts ten minutes, to act in it."""
         text = demo_spec(
             target=self.target.name,
@@ -148,12 +155,13 @@ class World:
             cases="x.jsonl",
             cluster="verb",
         )
+        text = text.replace("hold: 4s, budget: 40%", f"hold: 4s, budget: {first_budget}")
         if long is not None:  # a look costs more the longer the stage: fewer of them are enough
             text = text.replace("look_every: 1s", "look_every: 6s")
         for before, after in LONGER.get(long or "", ()):
             assert before in text
             text = text.replace(before, after)
-        return await self._order(text, -0.05, 1)
+        return await self._order(f"{text}{stages}", -0.05, 1)
 
     async def order(
         self,

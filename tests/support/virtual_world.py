@@ -245,6 +245,7 @@ class VirtualEvidence:
             None  # the candidate's rates from then on
         )
         self.silent_at: str | None = None  # the stage in which the source says nothing
+        self.routed = 1.0  # of the units that the split promises to the candidate
         # Since when, the candidate's rates from then on.
         self.harm: tuple[float, Mapping[str, float]] | None = None
         self._rows: dict[tuple[str, int, int, int], JsonValue] = {}
@@ -314,7 +315,7 @@ class VirtualEvidence:
         dice = self._dice(epoch, segment, i)
         units = int(dice.poisson(self.behaviour.requests_per_second * self.target.slice_seconds))
         share = 1.0 if life.promoted else life.share_bp / 10_000
-        new = int(dice.binomial(units, share))
+        new = int(dice.binomial(units, share * self.routed))
         bad_new, bad_old = self._bad_rate(stream, "candidate"), self._bad_rate(stream, "baseline")
         if life.promoted and self.after_promotion is not None:
             bad_new = self.after_promotion.get(stream, 0.0)

@@ -12,7 +12,7 @@ from workers.wiring import workflow_runner
 from workflows.release import ReleaseWorkflow
 
 HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json"))
-STORIES = {"promoted", "rolled_back", "aborted", "overridden"}
+STORIES = {"promoted", "rolled_back", "aborted", "overridden", "concluded"}
 
 
 def test_every_kind_of_ending_has_a_recorded_history() -> None:

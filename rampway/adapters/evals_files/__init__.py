@@ -1,6 +1,7 @@
-"""Imports eval result files, JSON lines and CSV, as paired cases for the offline gate."""
+"""Imports eval result files of the known tools as paired cases for the offline gate."""
 
-from rampway.adapters.evals_files.pairs import Incomparable, pair_evals
-from rampway.adapters.evals_files.rows import EvalFileError
+from rampway.adapters.evals_files.comparing import Incomparable
+from rampway.adapters.evals_files.files import EvalFileError
+from rampway.adapters.evals_files.pairs import ArmTotals, PairedEvals, pair_evals
 
-__all__ = ["EvalFileError", "Incomparable", "pair_evals"]
+__all__ = ["ArmTotals", "EvalFileError", "Incomparable", "PairedEvals", "pair_evals"]

@@ -1,37 +1,80 @@
-"""What one file says of one arm: its cases with their generations, each row held to the rules.
-
-The plain formats, JSON lines and CSV, share their columns: `case_id`; `score` in [0, 1] or `passed`;
-and, where there is something to say, `slices` (an object; any other column is a slice too), `cluster`,
-`repeat`, `error`, `refused`, `latency_ms`, `cost_usd`, `grader` (its name, or an object of name,
-version, model, prompt_sha) and, in safety files, `hard`.
-"""
+"""What one file says of one arm, whichever tool wrote it: its cases with their generations."""
 
 import json
 import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import JsonValue
 
-from rampway.adapters.evals_files.rows import EvalFileError, Row, read_rows
+from rampway.adapters.evals_files.files import EvalFileError
+from rampway.adapters.evals_files.rows import Row, shown
 from rampway.gates.facts import digest_of
 
 NO_GRADER = "unstated"
-AMBIGUOUS_ERRORS = frozenset({"", "none", "null", "nan", "0", "no"})
+MAX_ROWS = 2_000_000
+MAX_TEXT = 500  # characters of an answer that are kept, for people to read
+MAX_LABEL = 200  # a longer text is a text, not a slice
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the reader of a file asks of it.
+
+    `names` are the labels that cases are grouped by; `every_label` keeps all that might be slices.
+    `part` chooses one of several prompts, providers or tasks, `scorer` one of several scores.
+    """
+
+    names: frozenset[str] = frozenset()
+    every_label: bool = False
+    part: str | None = None
+    scorer: str | None = None
+
+
+@dataclass(slots=True)
+class Answer:
+    """One generation, as an importer understood it; `failed` is an error, and scores 0."""
+
+    case: str
+    score: float = 0.0
+    failed: bool = False
+    labels: dict[str, str] = field(default_factory=dict[str, str])
+    hard: bool | None = None
+    question: str | None = None
+    expected: str | None = None
+    graded_by: str | None = None
+    text: str | None = None
+    refused: bool = False
+    latency_ms: float | None = None
+    cost_usd: float | None = None
 
 
 @dataclass(slots=True)
 class Case:
-    """All generations of one case in one file; `line` is where it stands first."""
+    """All generations of one case in one file.
+
+    `line` is where it stands first. `expected` holds the accepted answers, `graded_by` what grades
+    this case where that is not the same for the whole file. `best` and `worst` are the answers of
+    the highest and the lowest score, cut to MAX_TEXT.
+    """
 
     line: int
+    where: str
     labels: dict[str, str]
     hard: bool | None
+    question: str | None
+    expected: str | None
+    graded_by: str | None
+    best: str | None
+    worst: str | None
     scores: list[float] = field(default_factory=list[float])
 
     @property
     def score(self) -> float:
         """The mean over the generations, in [0, 1]."""
+        if len(self.scores) == 1:
+            return self.scores[0]
         return math.fsum(self.scores) / len(self.scores)
 
 
@@ -39,13 +82,25 @@ class Case:
 class Results:
     """One file. `errors` counts generations that failed, each scored 0.
 
-    `scored_by` is the column that scores, `grader` what the rows say of their grader; both are
-    unknown while no row is graded.
+    `scored_by` is the column that scores, `grader` what the file says of its grader; both are
+    unknown while no row is graded. `harness` names what ran the eval, `seeds` what a rerun would
+    repeat, `paired_by` what identifies a case. `lost` counts the results that the file says it
+    holds and does not.
     """
 
     path: Path
+    tool: str
+    wanted: Wanted
+    paired_by: str = "case_id"
+    harness: str = ""
+    seeds: dict[str, JsonValue] = field(default_factory=dict[str, JsonValue])
     cases: dict[str, Case] = field(default_factory=dict[str, Case])
+    generations: int = 0
     errors: int = 0
+    refused: int = 0
+    lost: int = 0
+    latencies_ms: list[float] = field(default_factory=list[float])
+    costs_usd: list[float] = field(default_factory=list[float])
     scored_by: str = ""
     grader: JsonValue = None
     graded: bool = False
@@ -56,131 +111,143 @@ class Results:
         return NO_GRADER if self.grader is None else digest_of(self.grader)
 
     @property
-    def grader_name(self) -> str:
-        """What the file says of the grader."""
-        return NO_GRADER if self.grader is None else json.dumps(self.grader, sort_keys=True)
+    def seeds_text(self) -> str:
+        """What a rerun would have to repeat, in one line; empty where the file says nothing."""
+        repeats = max((len(case.scores) for case in self.cases.values()), default=1)
+        named: dict[str, JsonValue] = {"repeats": repeats} if repeats > 1 else {}
+        named |= {name: value for name, value in self.seeds.items() if value is not None}
+        return ", ".join(f"{name} {_plain(value)}" for name, value in sorted(named.items()))
+
+    def add(self, row: Row, answer: Answer) -> None:
+        """Count one generation. Raises EvalFileError where it contradicts an earlier one."""
+        self.generations += 1
+        if self.generations > MAX_ROWS:
+            raise row.broken(f"more than {MAX_ROWS:,} rows. Next: split the eval")
+        text = answer.text if answer.text is None else cut(answer.text)
+        score = 0.0 if answer.failed else answer.score
+        case = self.cases.get(answer.case)
+        if case is None:
+            case = self.cases[answer.case] = Case(
+                row.line,
+                row.where,
+                answer.labels,
+                answer.hard,
+                answer.question,
+                answer.expected,
+                answer.graded_by,
+                text,
+                text,
+            )
+        else:
+            self._repeat(row, case, answer)
+            if score > max(case.scores):
+                case.best = text
+            if score < min(case.scores):
+                case.worst = text
+        case.scores.append(score)
+        self.errors += answer.failed
+        self.refused += answer.refused
+        if answer.latency_ms is not None:
+            self.latencies_ms.append(answer.latency_ms)
+        if answer.cost_usd is not None:
+            self.costs_usd.append(answer.cost_usd)
+
+    def _repeat(self, row: Row, case: Case, answer: Answer) -> None:
+        names = self.wanted.names
+        if case.hard != answer.hard or _picked(case.labels, names) != _picked(answer.labels, names):
+            raise row.broken(
+                f"case {answer.case} differs in its slices, cluster or hardness from {case.where}."
+                " Repeats of a case share them. Next: give another case another case_id"
+            )
+        for name in ("question", "expected", "graded_by"):
+            if getattr(case, name) != getattr(answer, name):
+                raise row.broken(
+                    f"case {answer.case} differs in its {name} from {case.where}."
+                    " Repeats of a case share it. Next: give another case another case_id"
+                )
+        if case.labels != answer.labels:
+            # Nobody asked for these: what differs between repeats is no slice of the case.
+            case.labels = {k: v for k, v in case.labels.items() if answer.labels.get(k) == v}
+
+    def note_grader(self, row: Row, grader: JsonValue) -> None:
+        """Learn the grader. Raises EvalFileError for another one than before."""
+        if self.graded and grader != self.grader:
+            raise row.broken("another grader than in the rows before. Next: one grader per file")
+        if not self.graded:
+            self.grader, self.graded = grader, True
+            try:
+                digest_of(grader)
+            except ValueError as error:
+                raise row.broken(f"grader cannot be fingerprinted ({error}).") from error
+
+    def checked(self) -> "Results":
+        """These results, if there are any. Raises EvalFileError."""
+        if not self.cases:
+            raise EvalFileError(
+                self.path, 0, "no results. An empty eval proves nothing. Next: run it again"
+            )
+        return self
 
 
-def read_results(path: Path, names: frozenset[str]) -> Results:
-    """Read one file; `names` are the slices and columns that cases are grouped by.
-
-    Raises EvalFileError at the first broken rule.
-    """
-    results = Results(path)
-    for row in read_rows(path):
-        _add(results, row, names)
-    if not results.cases:
-        raise EvalFileError(path, 0, "no results. An empty eval proves nothing. Next: run it again")
-    return results
-
-
-def _add(results: Results, row: Row, names: frozenset[str]) -> None:
-    case_id = row.columns.get("case_id")
-    if not isinstance(case_id, str) or not case_id:
-        raise row.broken("no case_id. Cases are paired by it. Next: give every row its case_id")
-    labels, hard = _labels(row, names), _truth(row, "hard")
-    case = results.cases.get(case_id)
-    if case is None:
-        case = results.cases[case_id] = Case(row.line, labels, hard)
-    elif (case.labels, case.hard) != (labels, hard):
-        raise row.broken(
-            f"case {case_id} differs in its slices, cluster or hardness from line {case.line}."
-            " Repeats of a case share them. Next: give another case another case_id"
-        )
-    failed = _failed(row)
-    _note_grader(results, row, failed=failed)
-    _check_measures(row)
-    case.scores.append(0.0 if failed else _score(results, row))
-    results.errors += failed
-
-
-def _labels(row: Row, names: frozenset[str]) -> dict[str, str]:
-    slices = row.columns.get("slices", {})
-    if not isinstance(slices, dict):
-        raise row.broken('slices is not an object such as {"tense": "past"}.')
+def labels_of(wanted: Wanted, *sources: Mapping[str, JsonValue]) -> dict[str, str]:
+    """The labels asked for, or all that are short; an earlier source wins over a later one."""
     labels: dict[str, str] = {}
-    for name in names & (slices.keys() | row.columns.keys()):
-        if name in slices and name in row.columns:
-            raise row.broken(f"{name} stands in slices and in a column of its own. Next: drop one")
-        value = slices[name] if name in slices else row.columns[name]
-        if value is not None:
-            labels[name] = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+    for source in sources:
+        for name in source if wanted.every_label else wanted.names & source.keys():
+            if name not in labels and (label := label_of(source[name])) is not None:
+                labels[name] = label
     return labels
 
 
-def _failed(row: Row) -> bool:
-    """Whether this generation failed, by its `error`: a text, an object or true."""
-    error = row.columns.get("error")
-    if error is None or error is False or error == "":
-        return False
-    if error is True or (isinstance(error, dict) and error):
-        return True
-    if isinstance(error, str) and error.strip().lower() not in AMBIGUOUS_ERRORS:
-        return True
-    raise row.broken(
-        f"error {error!r} may mean either. Next: write what failed, or nothing where nothing did"
+def label_of(value: JsonValue) -> str | None:
+    """A label, or None for what is none: an object, a list, a long text, nothing."""
+    if isinstance(value, str):
+        return value if len(value) <= MAX_LABEL else None
+    if isinstance(value, bool | int | float):
+        return json.dumps(value)
+    return None
+
+
+def cut(text: str) -> str:
+    """A text short enough to be shown."""
+    return text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT - 1]}…"
+
+
+def choose(path: Path, kind: str, options: Iterable[str], wanted: str | None) -> str:
+    """One of several: the one named `wanted`, or whose name alone has `wanted` in it.
+
+    Raises EvalFileError that lists the options where none or several fit: a file with several
+    arms in it is never averaged, and the first one is never taken for the one that was meant.
+    """
+    listed = list(dict.fromkeys(options))
+    fitting = listed if wanted is None else [name for name in listed if wanted in name]
+    if wanted in listed:
+        return str(wanted)
+    if len(fitting) == 1:
+        return fitting[0]
+    found = "; ".join(listed[:20]) or "none"
+    if wanted is None:
+        told = f"holds {len(listed)} {kind}s, and only one can be compared: {found}"
+    else:
+        fits = "several fit" if fitting else "none fits"
+        told = f"{kind} {shown(wanted)}: {fits} of: {found}"
+    raise EvalFileError(
+        path, 0, f"{told}. Next: choose one by its name or by a part of it that only it has"
     )
 
 
-def _note_grader(results: Results, row: Row, *, failed: bool) -> None:
-    grader = row.columns.get("grader")
-    if failed and grader is None:
-        return  # nothing was graded
-    if isinstance(grader, str):
-        named: JsonValue = {"name": grader}
-    else:
-        named = grader
-    if named is not None and (not isinstance(named, dict) or not named.get("name")):
-        raise row.broken('grader has no name. Next: {"name": …, "version": …}')
-    if results.graded and named != results.grader:
-        raise row.broken("another grader than in the rows before. Next: one grader per file")
-    if not results.graded:
-        results.grader, results.graded = named, True
-        try:
-            digest_of(named)
-        except ValueError as error:
-            raise row.broken(f"grader cannot be fingerprinted ({error}).") from error
+def refuse_choice(path: Path, tool: str, wanted: Wanted) -> None:
+    """Raise EvalFileError if a choice was made in a file that offers none."""
+    for kind, chosen in (("part", wanted.part), ("scorer", wanted.scorer)):
+        if chosen is not None:
+            raise EvalFileError(
+                path, 0, f"{kind} {shown(chosen)} was chosen, but {tool} offers no choice of it."
+            )
 
 
-def _check_measures(row: Row) -> None:
-    for name in ("latency_ms", "cost_usd"):
-        value = row.columns.get(name)
-        number = _number(value)
-        if value is not None and (number is None or number < 0):
-            raise row.broken(f"{name} {value!r} is not a number from 0 up.")
-    _truth(row, "refused")
-    repeat = row.columns.get("repeat")
-    if isinstance(repeat, bool) or not isinstance(repeat, int | str | None):
-        raise row.broken(f"repeat {repeat!r} is neither a number nor a name.")
+def _picked(labels: Mapping[str, str], names: frozenset[str]) -> dict[str, str]:
+    return {name: labels[name] for name in names if name in labels}
 
 
-def _score(results: Results, row: Row) -> float:
-    """The row's score; every row of a file has it in the same column."""
-    scored_by = "score" if row.columns.get("score") is not None else "passed"
-    passed = _truth(row, "passed")
-    if results.scored_by and scored_by != results.scored_by:
-        raise row.broken(f"no {results.scored_by}, as the rows before have. Next: fill it in")
-    results.scored_by = scored_by
-    if scored_by == "passed":
-        if passed is None:
-            raise row.broken("neither score nor passed. Next: grade it, or write its error")
-        return float(passed)
-    score = row.columns["score"]
-    number = _number(score)
-    if number is None or not 0 <= number <= 1:
-        raise row.broken(f"score {score!r} is not a number from 0 to 1.")
-    return float(number)
-
-
-def _truth(row: Row, name: str) -> bool | None:
-    value = row.columns.get(name)
-    if value is None or isinstance(value, bool):
-        return value
-    raise row.broken(f"{name} {value!r} is neither true nor false.")
-
-
-def _number(value: JsonValue) -> int | float | None:
-    """The value, if it is a number that can be counted with: not NaN, not infinite, not true."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return value if isinstance(value, int) or math.isfinite(value) else None
+def _plain(value: JsonValue) -> str:
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)

@@ -1,0 +1,1 @@
+"""What the gates were measured to do, and the commands that measure it."""

@@ -1,0 +1,291 @@
+"""What the report of an A/B says about both arms, and what it recommends."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+from rampway.gates.comparison import (
+    ArmResults,
+    ArmsCompared,
+    ComparisonRule,
+    GradersDiffer,
+    Portion,
+    Reading,
+    Recommendation,
+    compare_arms,
+)
+
+
+def arm(
+    *,
+    artifact: str = "sha256:a",
+    grader: str = "sha256:g",
+    units: int = 20_000,
+    correct: int = 16_000,
+    bad: dict[str, int] | None = None,
+    **rest: Any,  # noqa: ANN401 - the fields of ArmResults that a test is about
+) -> ArmResults:
+    return ArmResults(
+        artifact=artifact,
+        grader=grader,
+        units=units,
+        correct=Portion(hits=correct, units=units),
+        bad={"error": 200} if bad is None else bad,
+        **rest,
+    )
+
+
+def latencies(seed: int, *, factor: float = 1.0, units: int = 2_000) -> tuple[float, ...]:
+    return tuple((factor * np.random.default_rng(seed).lognormal(5, 0.5, units)).tolist())
+
+
+def rate(compared: ArmsCompared, metric: str) -> Any:  # noqa: ANN401 - read by field in the tests
+    return next(each for each in compared.rates if each.metric == metric)
+
+
+def test_a_candidate_that_is_not_worse_is_promoted() -> None:
+    compared = compare_arms(arm(), arm(artifact="sha256:b", correct=16_040))
+
+    assert compared.recommendation is Recommendation.PROMOTE
+    assert compared.correct.reading is Reading.NOT_WORSE
+    assert (compared.baseline, compared.candidate) == ("sha256:a", "sha256:b")
+    assert compared.why == (
+        "correct 80.2 % against 80.0 %, +0.2 pp, -0.6 to +1.0, p = 1.000; nothing is worse"
+    )
+    assert compared.rule == (
+        "promote: a loss of 1.00 % of accuracy is excluded at 95 % and nothing is worse. retrain: "
+        "something is worse, p < 0.05 after Holm, and by more than its margin is not excluded. hold: "
+        "neither can be told"
+    )
+
+
+def test_a_better_candidate_is_promoted() -> None:
+    compared = compare_arms(arm(), arm(correct=16_600))
+
+    assert compared.correct.reading is Reading.BETTER
+    assert compared.recommendation is Recommendation.PROMOTE
+
+
+def test_a_candidate_that_answers_worse_goes_back_to_training() -> None:
+    compared = compare_arms(arm(), arm(correct=15_600))
+
+    assert compared.recommendation is Recommendation.RETRAIN
+    assert "correct 78.0 % against 80.0 %, -2.0 pp" in compared.why
+
+
+def test_a_candidate_that_fails_more_often_goes_back_to_training() -> None:
+    compared = compare_arms(arm(), arm(correct=16_200, bad={"error": 400}))
+
+    assert compared.recommendation is Recommendation.RETRAIN
+    assert rate(compared, "error").reading is Reading.WORSE
+    assert compared.why.startswith("error 2.00 % against 1.00 %")
+
+
+def test_too_little_data_holds() -> None:
+    few = {"units": 200, "correct": 160, "bad": {"error": 2}}
+
+    compared = compare_arms(arm(**few), arm(**few))
+
+    assert compared.recommendation is Recommendation.HOLD
+    assert compared.why.endswith("a loss of 1.00 % is not excluded")
+    assert compare_arms(arm(units=0, correct=0, bad={}), arm(bad={})).recommendation is (
+        Recommendation.HOLD
+    )
+
+
+def test_a_significant_loss_within_the_margin_is_harmless() -> None:
+    old = arm(units=2_000_000, correct=1_600_000, bad={})
+    new = arm(units=2_000_000, correct=1_596_000, bad={})
+
+    compared = compare_arms(old, new)
+
+    assert compared.correct.p < 0.001
+    assert compared.recommendation is Recommendation.PROMOTE
+
+
+def test_a_loss_hidden_in_one_bucket_holds() -> None:
+    def by(past: int) -> dict[str, dict[str, Portion]]:
+        return {
+            "tense": {
+                "past perfect": Portion(hits=past, units=1_000),
+                "present": Portion(hits=15_200, units=19_000),
+            }
+        }
+
+    compared = compare_arms(arm(by=by(800)), arm(by=by(700)))
+
+    assert compared.recommendation is Recommendation.HOLD
+    assert compared.why.startswith("worse where tense is past perfect (correct 70.0 % against 80.0")
+    assert [bucket.value for bucket in compared.buckets] == ["past perfect", "present"]
+
+
+def test_a_bucket_that_one_arm_never_saw_stays_visible_and_tells_nothing() -> None:
+    seen = {"verb": {"go": Portion(hits=8, units=10)}}
+
+    compared = compare_arms(arm(by=seen), arm())
+
+    (bucket,) = compared.buckets
+    assert bucket.rate.candidate.units == 0
+    assert (bucket.rate.low, bucket.rate.high, bucket.rate.reading) == (-1, 1, Reading.UNCLEAR)
+
+
+def test_an_unfair_split_holds_whatever_the_rates_say() -> None:
+    old, new = arm(units=20_000), arm(units=18_000, correct=16_900)
+
+    compared = compare_arms(old, new, candidate_share=0.5)
+
+    assert compared.sample_ratio_p is not None
+    assert compared.sample_ratio_p < 0.001
+    assert compared.recommendation is Recommendation.HOLD
+    assert compare_arms(old, new).sample_ratio_p is None
+    assert compare_arms(old, new).recommendation is Recommendation.PROMOTE
+
+
+def test_arms_of_different_graders_are_refused() -> None:
+    with pytest.raises(GradersDiffer, match="the baseline was graded by sha256:g, the candidate"):
+        compare_arms(arm(), arm(grader="sha256:h"))
+
+
+def test_arms_that_count_different_rates_are_refused() -> None:
+    with pytest.raises(ValueError, match="only one of the arms counts refusal"):
+        compare_arms(arm(), arm(bad={"error": 1, "refusal": 2}))
+
+
+def test_counts_that_cannot_be_are_refused() -> None:
+    with pytest.raises(ValidationError, match="more than all of them"):
+        Portion(hits=3, units=2)
+    with pytest.raises(ValidationError, match="cannot be bad"):
+        arm(bad={"error": -1})
+    with pytest.raises(ValidationError, match="not both"):
+        arm(latency_ms=(1.0,), latency_buckets={3: 1})
+    with pytest.raises(ValidationError, match="negative"):
+        arm(latency_buckets={3: -1})
+    with pytest.raises(ValidationError):
+        arm(latency_ms=(math.nan,))
+
+
+def test_latencies_are_told_by_percentiles_ranks_and_their_shift() -> None:
+    old, new = latencies(1), latencies(2, factor=1.2)
+
+    latency = compare_arms(arm(latency_ms=old), arm(latency_ms=new)).latency
+
+    assert latency is not None
+    expected = stats.mannwhitneyu(new, old)
+    assert latency.u == expected.statistic
+    assert latency.p == pytest.approx(expected.pvalue, rel=1e-6)
+    assert latency.chance_slower == pytest.approx(expected.statistic / 4_000_000)
+    assert latency.candidate.p95 == pytest.approx(
+        np.quantile(new, 0.95, method="inverted_cdf"), rel=1e-8
+    )
+    assert latency.shift_low_ms is not None
+    assert latency.shift_ms is not None
+    assert latency.shift_high_ms is not None
+    assert 0 < latency.shift_low_ms < latency.shift_ms < latency.shift_high_ms
+
+
+def test_slower_than_the_baselines_p95_too_often_is_worse() -> None:
+    compared = compare_arms(arm(latency_ms=latencies(1)), arm(latency_ms=latencies(2, factor=1.5)))
+
+    assert rate(compared, "slow").baseline.hits == 100
+    assert rate(compared, "slow").reading is Reading.WORSE
+    assert compared.recommendation is Recommendation.RETRAIN
+
+
+def test_the_part_over_the_baselines_p95_differs_no_more_often_than_it_says() -> None:
+    found = 0
+    for seed in range(150):
+        compared = compare_arms(
+            arm(bad={}, latency_ms=latencies(2 * seed, units=200)),
+            arm(bad={}, latency_ms=latencies(2 * seed + 1, units=200)),
+        )
+        found += rate(compared, "slow").p < 0.05
+
+    assert found / 150 <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 150)
+
+
+def test_buckets_tell_what_raw_latencies_tell_to_one_percent() -> None:
+    def buckets(values: tuple[float, ...]) -> dict[int, int]:
+        places, counts = np.unique(
+            np.floor(np.log(values) / math.log(1.02)).astype(int), return_counts=True
+        )
+        return dict(zip(places.tolist(), counts.tolist(), strict=True))
+
+    old, new = latencies(1), latencies(2, factor=1.1)
+    raw = compare_arms(arm(latency_ms=old), arm(latency_ms=new)).latency
+    counted = compare_arms(
+        arm(latency_buckets=buckets(old)), arm(latency_buckets=buckets(new))
+    ).latency
+
+    assert raw is not None
+    assert counted is not None
+    assert counted.bucketed
+    assert counted.candidate.p99 == pytest.approx(raw.candidate.p99, rel=0.0101)
+    assert counted.chance_slower == pytest.approx(raw.chance_slower, abs=0.002)
+    assert counted.shift_ms == pytest.approx(raw.shift_ms, abs=2.5)
+
+
+@pytest.mark.parametrize("given_as", ["latency_ms", "latency_buckets"])
+def test_time_outs_are_slower_than_any_latency(given_as: str) -> None:
+    measured: Any = (100.0,) * 98 if given_as == "latency_ms" else {232: 98}
+
+    compared = compare_arms(
+        arm(**{given_as: measured}, timeouts=2), arm(**{given_as: measured}, timeouts=40)
+    )
+
+    latency = compared.latency
+    assert latency is not None
+    assert latency.baseline.p95 == pytest.approx(100, rel=0.02)
+    assert (latency.baseline.p99, latency.candidate.p95) == (None, None)
+    assert rate(compared, "slow").candidate.hits == 40
+
+
+def test_the_cost_is_that_of_a_correct_answer() -> None:
+    cost = compare_arms(arm(cost=32.0), arm(correct=10_000, bad={"error": 200}, cost=10.0)).cost
+
+    assert cost is not None
+    assert (cost.baseline_per_correct, cost.candidate_per_correct) == (0.002, 0.001)
+    assert cost.ratio == 0.5
+    assert compare_arms(arm(), arm()).cost is None
+    nothing_right = compare_arms(arm(cost=1.0), arm(correct=0, cost=1.0)).cost
+    assert nothing_right is not None
+    assert nothing_right.candidate_per_correct is None
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 300), st.integers(0, 300), st.integers(0, 300), st.integers(0, 300))
+def test_every_rate_is_adjusted_for_their_number(a: int, b: int, c: int, d: int) -> None:
+    compared = compare_arms(
+        arm(units=300, correct=a, bad={"error": c, "refusal": 7}),
+        arm(units=300, correct=b, bad={"error": d, "refusal": 9}),
+    )
+
+    expected = multipletests([each.p for each in compared.rates], method="holm")[1]
+    assert [each.p_holm for each in compared.rates] == pytest.approx(expected, rel=1e-6)
+
+
+@given(st.integers(0, 300), st.integers(0, 300), st.integers(1, 120))
+def test_more_wrong_answers_never_promote_what_was_not_promoted(
+    old: int, new: int, more: int
+) -> None:
+    rule = ComparisonRule(margin=0.1)
+    rank = [Recommendation.PROMOTE, Recommendation.HOLD, Recommendation.RETRAIN]
+    baseline = arm(units=300, correct=old, bad={})
+
+    before = compare_arms(baseline, arm(units=300, correct=new, bad={}), rule)
+    after = compare_arms(baseline, arm(units=300, correct=max(0, new - more), bad={}), rule)
+
+    assert rank.index(after.recommendation) >= rank.index(before.recommendation)
+
+
+def test_the_facts_have_a_digest_and_no_number_that_is_none() -> None:
+    compared = compare_arms(arm(latency_ms=latencies(3)), arm(latency_ms=latencies(4)))
+
+    assert ArmsCompared.model_validate_json(compared.model_dump_json()) == compared
+    assert compared.digest.startswith("sha256:")

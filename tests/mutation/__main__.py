@@ -1,0 +1,191 @@
+"""Mutation testing of the gates: `make mutants`, or `python tests/mutation --module engine --limit 50`.
+
+What was tried is kept in `.rampway/mutants/trials.jsonl` and not tried again until the module or its
+tests change. The page is written from what is there: benchmarks/MUTANTS.md.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from changes import Mutant, mutants_of
+from survivors import REASONS
+from trials import LEAST_SECONDS, TIMES_SLOWER, copy_tree, seconds_of, trials, warm_up
+
+ROOT = Path(__file__).resolve().parents[2]
+HOME = ROOT / ".rampway" / "mutants"
+PAGE = ROOT / "benchmarks" / "MUTANTS.md"
+KILLED_LEAST = 0.95
+
+# The tests that know a module, the quickest to notice first.
+_RATES = ("test_rates", "test_rate_rows", "test_weigh", "test_roles")
+TESTS: dict[str, tuple[str, ...]] = {
+    "engine": ("test_engine_edges", "test_engine", "test_rates", "test_shadow", "test_settling"),
+    "rates": _RATES,
+    "bounds": ("test_bounds", "test_rates", "test_paired", "test_vectors"),
+    "slices": ("test_rate_rows", "test_rates", "test_shadow"),
+    "stages": ("test_stages", "test_roles", "test_rates"),
+    "verdicts": ("test_verdicts", "test_roles", "test_offline"),
+}
+
+
+def main() -> int:
+    """0 when enough are killed and every comparison is."""
+    asked = _arguments()
+    copy = HOME / "tree"
+    copy_tree(ROOT, copy)
+    warm_up(copy)
+    for module in asked.module or TESTS:
+        try:
+            _try(module, copy, limit=asked.limit, cores=asked.cores, only=asked.kind)
+        except KeyboardInterrupt:
+            _say("\nStopped; what was tried is kept.")
+            break
+    enough = _write_page()
+    return 0 if enough else 1
+
+
+def _try(module: str, copy: Path, *, limit: int | None, cores: int, only: str | None) -> None:
+    tests = [path for path in map(_test_path, TESTS[module]) if (copy / path).exists()]
+    stamp = _stamp([f"rampway/gates/{module}.py"], copy)
+    tests_stamp = _stamp(tests, copy)
+    # What was killed stays killed when tests are added; a survivor is tried again by new tests.
+    known = {
+        trial["key"]
+        for trial in _trials()
+        if trial["stamp"] == stamp
+        and (trial["outcome"] != "survived" or trial["tests"] == tests_stamp)
+    }
+    source = (copy / "rampway" / "gates" / f"{module}.py").read_text(encoding="utf-8")
+    everything = [m for m in mutants_of(module, source) if only in {None, m.kind}]
+    mutants = [mutant for mutant in everything if _key(mutant) not in known][:limit]
+    if not mutants:
+        _say(f"{module}: all {len(everything)} tried before")
+        return
+    limit_seconds = max(LEAST_SECONDS, TIMES_SLOWER * seconds_of(tests))
+    began = time.monotonic()
+    survived = 0
+    with (HOME / "trials.jsonl").open("a", encoding="utf-8") as log:
+        for number, trial in enumerate(trials(mutants, tests, limit_seconds, cores), start=1):
+            record = {
+                "key": _key(trial.mutant),
+                "stamp": stamp,
+                "tests": tests_stamp,
+                "module": module,
+                "of": len(everything),
+                "kind": trial.mutant.kind,
+                "line": trial.mutant.line,
+                "what": trial.mutant.key,
+                "outcome": trial.outcome,
+            }
+            log.write(json.dumps(record) + "\n")
+            log.flush()
+            survived += trial.outcome == "survived"
+            left = (time.monotonic() - began) / number * (len(mutants) - number)
+            progress = f"{module}: {number}/{len(mutants)}, {survived} survived, {left:.0f} s to go"
+            _say(f"\r{progress:70}", end="")
+    _say("")
+
+
+def _test_path(name: str) -> str:
+    return f"tests/gates/{name}.py"
+
+
+def _key(mutant: Mutant) -> str:
+    return f"{mutant.place} | {mutant.key}"
+
+
+def _stamp(paths: Sequence[str], copy: Path) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update((copy / path).read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _trials() -> list[dict[str, str]]:
+    log = HOME / "trials.jsonl"
+    if not log.exists():
+        return []
+    return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+
+
+def _write_page() -> bool:
+    """From the newest trials of each module; False when too many survived."""
+    last_stamp = {trial["module"]: trial["stamp"] for trial in _trials()}
+    newest = {t["key"]: t for t in _trials() if t["stamp"] == last_stamp[t["module"]]}
+    by_module: dict[str, list[dict[str, str]]] = {}
+    for trial in newest.values():
+        by_module.setdefault(trial["module"], []).append(trial)
+    lines = [
+        "# Mutants of the gates",
+        "",
+        "One operator, number or return changed at a time; the tests have to notice. Written by",
+        "`python tests/mutation`. A mutant listed with a reason changes nothing that can be seen.",
+        "",
+        "| module | mutants | tried | killed | comparisons killed | survivors without a reason |",
+        "|---|---|---|---|---|---|",
+    ]
+    lines += [_module_row(module, by_module[module]) for module in sorted(by_module)]
+    left = [trial for trial in newest.values() if trial["outcome"] == "survived"]
+    for heading, some in (
+        ("Survivors without a reason", [t for t in left if t["what"] not in REASONS]),
+        ("Survivors that change nothing", [t for t in left if t["what"] in REASONS]),
+    ):
+        lines += ["", f"## {heading}", "", *_listed(some)]
+    PAGE.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return all(_enough(found) for found in by_module.values())
+
+
+def _module_row(module: str, found: list[dict[str, str]]) -> str:
+    comparisons = [trial for trial in found if trial["kind"] == "comparison"]
+    open_ones = [t for t in found if t["outcome"] == "survived" and t["what"] not in REASONS]
+    cells = (
+        module,
+        f"{found[0]['of']}",
+        f"{len(found)}",
+        f"{_killed(found):.1%}",
+        f"{_killed(comparisons):.1%} of {len(comparisons)}",
+        f"{len(open_ones)}",
+    )
+    return "| " + " | ".join(cells) + " |"
+
+
+def _killed(found: Sequence[dict[str, str]]) -> float:
+    noticed = [t for t in found if t["outcome"] != "survived" or t["what"] in REASONS]
+    return len(noticed) / len(found) if found else 1.0
+
+
+def _enough(found: list[dict[str, str]]) -> bool:
+    comparisons = [trial for trial in found if trial["kind"] == "comparison"]
+    return _killed(found) >= KILLED_LEAST and _killed(comparisons) == 1
+
+
+def _listed(found: Iterable[dict[str, str]]) -> list[str]:
+    ordered = sorted(found, key=lambda trial: (trial["module"], int(trial["line"])))
+    return [
+        f"- `{trial['what'].replace(' | ', ': ', 1)}`"
+        + (f" - {REASONS[trial['what']]}" if trial["what"] in REASONS else "")
+        for trial in ordered
+    ] or ["None."]
+
+
+def _say(text: str, *, end: str = "\n") -> None:
+    print(text, end=end, file=sys.stderr, flush=True)  # noqa: T201 - a command line prints
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python tests/mutation", description=__doc__)
+    parser.add_argument("--module", action="append", choices=sorted(TESTS))
+    parser.add_argument("--kind", help="only comparison, arithmetic, constant, boolean or return")
+    parser.add_argument("--limit", type=int, help="at most so many mutants of each module")
+    parser.add_argument("--cores", type=int, default=len(os.sched_getaffinity(0)))
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
