@@ -12,7 +12,7 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/$(HOME_DIR)/pycache
 CODE := rampway workflows activities workers clients tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test check lint types contracts unit wheel bench soak lock clean
+.PHONY: help demo lab test check lint types contracts unit wheel bench mutants fuzz soak lock clean
 
 help:  ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -46,6 +46,12 @@ wheel: $(VENV)/.dev  ## Build the wheel, install it in a fresh environment, run 
 
 bench: $(VENV)/.dev  ## Speed, as ratios measured side by side in one run
 	@$(BIN)/python -m benchmarks
+
+mutants: $(VENV)/.dev  ## Change the gates one operator at a time: the tests have to notice (hours)
+	@$(BIN)/python tests/mutation
+
+fuzz: $(VENV)/.dev  ## A million random tables through every gate: no NaN, no PASS on invalid input
+	@$(BIN)/python -m tests.fuzz_gates 1000000
 
 soak: $(VENV)/.dev  ## Slow tests: many demos in a row, kills at every point
 	@$(BIN)/pytest -q -m slow

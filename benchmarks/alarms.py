@@ -58,7 +58,7 @@ def _beside(crew: Crew) -> str:
         for index, (name, traffic) in enumerate(CASES)
     ]
     names = ["**the engine**", *((rule.__doc__ or "").split(" (")[0] for rule in rivals.RULES)]
-    rows = []
+    rows: list[list[str]] = []
     for place, name in enumerate(names):
         cells = [np.array([times[place] for times in column]) for column in columns]
         rows.append([name, *map(_alarm_words, cells[:2]), *map(_found_words, cells[2:])])

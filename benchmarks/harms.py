@@ -141,7 +141,7 @@ def _units_used(
     traffic: Traffic, watch: Watch, dice: np.random.Generator, holds: int
 ) -> list[tuple[int, bool]]:
     """For each hold, the candidate units until it stopped or ended, and whether it stopped."""
-    used = []
+    used: list[tuple[int, bool]] = []
     for hold in traffic.tables(dice, holds):
         at = first_breach(traffic, watch, hold)
         looks = traffic.slices if math.isinf(at) else int(at)

@@ -127,7 +127,7 @@ def _linear_bounds(looks: int, alpha: float) -> list[float]:
     jump = np.exp(-(np.arange(-8, 8 + step, step) ** 2) / 2) / math.sqrt(2 * math.pi) * step
     density = np.zeros(grid.size)
     density[np.argmin(np.abs(grid))] = 1.0
-    bounds = []
+    bounds: list[float] = []
     for look in range(1, looks + 1):
         density = np.convolve(density, jump, mode="same")
         tail = density[::-1].cumsum()[::-1]

@@ -59,7 +59,7 @@ def measure(crew: Crew) -> Section:
     waiting = os.getloadavg()[0]
     figures = (
         *_replays(slice_seconds=60, looks=720, bars_ms=(60, 120)),
-        *_replays(slice_seconds=10, looks=4_320, bars_ms=(160, 360)),
+        *_replays(slice_seconds=10, looks=4_320, bars_ms=(180, 360)),
         _raw_rows(),
         _one_look(5_000, bar_ms=1),
         _one_look(500_000, bar_ms=5),
@@ -172,7 +172,7 @@ def _one_look(requests_per_second: float, *, bar_ms: float) -> Figure:
     bad = dice.binomial(units, 0.01)
     harm = HarmWatch(alpha=0.003, late=0.25, spending=Spending.OPEN, hold_seconds=1_800)
     proof = ProofWatch(beta=0.05, hold_seconds=900)
-    times = []
+    times: list[float] = []
     for look, ((n_c, n_b), (x_c, x_b)) in enumerate(zip(units.tolist(), bad.tolist(), strict=True)):
         began = time.perf_counter()
         harm.look((look + 1) * 60, noncentral_hypergeometric(n_c, n_b, x_c + x_b, 1.1), x_c)
@@ -220,7 +220,7 @@ def _offline_files() -> Figure:
 
 
 def _cases(dice: np.random.Generator, right: float) -> str:
-    lines = []
+    lines: list[str] = []
     for case, score in enumerate((dice.random(CASES) < right).astype(float).tolist()):
         labels = {"tense": f"tense {case % 12}", "person": f"person {case % 6}"}
         row = {"case_id": f"case-{case}", "score": score, "slices": labels}
@@ -295,7 +295,7 @@ def _naive(evidence: Evidence) -> Callable[[], object]:
 
     def z_each_look() -> list[float]:
         """A two-proportion z at every slice, which cries wolf"""
-        scores = []
+        scores: list[float] = []
         for table_ in tables:
             n1 = x1 = n0 = x0 = 0
             for a, b, c, d in table_:

@@ -12,6 +12,7 @@ from rampway.gates.engine import (
     ProofWatch,
     Spender,
     binomial,
+    loss_sum,
     noncentral_hypergeometric,
     spent_share,
 )
@@ -296,3 +297,33 @@ def test_blocks_add_up_to_the_direct_convolution(sizes: tuple[int, int]) -> None
 
     assert found.size == sizes[0] + sizes[1] - 1
     assert found == pytest.approx(np.convolve(long, short), rel=1e-12)
+
+
+@pytest.mark.parametrize("odds", [0.3, 1.0, 1.1, 2.0, 9.0])
+@pytest.mark.parametrize(
+    ("candidate", "baseline", "bad"),
+    [(50_000, 950_000, 90_000), (300_000, 300_000, 200_000), (700_000, 90_000, 400_000)],
+)
+def test_the_law_of_a_slice_lies_around_its_mode(
+    candidate: int, baseline: int, bad: int, odds: float
+) -> None:
+    law = noncentral_hypergeometric(candidate, baseline, bad, odds)
+
+    mode = law.offset + int(law.p.argmax())
+    cells = (mode, candidate - mode, bad - mode, baseline - bad + mode)
+    reach = int(9 * math.sqrt(1 / sum(1 / (cell + 1) for cell in cells))) + 25
+    assert (law.offset, law.p.size) == (mode - reach, 2 * reach + 1)
+    assert law.p.sum() == pytest.approx(1, rel=1e-12)
+
+
+def test_a_loss_sum_of_many_pairs_lies_around_half_of_them() -> None:
+    pairs = {1: 100_000, 3: 60_000, 4: 10}
+
+    law = loss_sum(pairs)
+
+    values = law.offset + np.arange(law.p.size)
+    variance = float((values - law.mean) ** 2 @ law.p)
+    assert law.offset > 0
+    assert law.p.sum() == pytest.approx(1, rel=1e-12)
+    assert law.mean == pytest.approx(sum(a * m / 2 for a, m in pairs.items()), rel=1e-12)
+    assert variance == pytest.approx(sum(a * a * m / 4 for a, m in pairs.items()), rel=1e-9)

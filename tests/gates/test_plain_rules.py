@@ -30,7 +30,7 @@ def tables(
     slices: int = MINUTES,
     requests: npt.ArrayLike = PER_MINUTE,
     share: npt.ArrayLike = 0.01,
-    errors: npt.ArrayLike = ERRORS,
+    errors: float | npt.NDArray[np.float64] = ERRORS,
 ) -> Tables:
     """Harmless holds; requests per slice, share and error rate may change from slice to slice."""
     rates = np.broadcast_to(requests, slices) * np.broadcast_to(share, slices)

@@ -24,13 +24,39 @@ KILLED_LEAST = 0.95
 
 # The tests that know a module, the quickest to notice first.
 _RATES = ("test_rates", "test_rate_rows", "test_weigh", "test_roles")
+_SEQUENTIAL = ("test_stages", "test_roles", "test_weigher", "test_fail_closed")
+_OFFLINE = ("test_offline", "test_offline_safety", "test_offline_slices")
 TESTS: dict[str, tuple[str, ...]] = {
-    "engine": ("test_engine_edges", "test_engine", "test_rates", "test_shadow", "test_settling"),
-    "rates": _RATES,
+    "ab": ("test_ab", "test_recorded_verdicts"),
+    "advice": ("test_arms_compared", "test_rates", "test_offline", "test_recorded_verdicts"),
     "bounds": ("test_bounds", "test_rates", "test_paired", "test_vectors"),
-    "slices": ("test_rate_rows", "test_rates", "test_shadow"),
-    "stages": ("test_stages", "test_roles", "test_rates"),
+    "comparison": ("test_arms_compared", "test_ab"),
+    "draws": ("test_draws", "test_online_quality"),
+    "engine": ("test_engine_edges", "test_engine", "test_rates", "test_shadow", "test_settling"),
+    "evidence": ("test_offline", "test_fail_closed", "test_recorded_verdicts"),
+    "facts": ("test_recorded_verdicts", "test_vectors"),
+    "means": ("test_online_quality", "test_draws", "test_recorded_verdicts"),
+    "offline": (*_OFFLINE, "test_recorded_verdicts"),
+    "offline_safety": ("test_offline_safety", "test_offline"),
+    "offline_slices": ("test_offline_slices", "test_offline"),
+    "paired": ("test_paired", "test_offline", "test_vectors"),
+    "phrases": ("test_rates", "test_shadow", "test_offline", "test_recorded_verdicts"),
+    "planning": ("test_planning",),
+    "plans": ("test_recorded_verdicts", "test_fail_closed", *_OFFLINE),
+    "probes": ("test_probes", "test_recorded_verdicts"),
+    "proportions": ("test_proportions", "test_arms_compared", "test_vectors"),
+    "quality": ("test_online_quality", "test_recorded_verdicts"),
+    "ranks": ("test_ranks", "test_arms_compared"),
+    "rates": (*_RATES, "test_error_rates", "test_recorded_verdicts"),
+    "sample_ratio": ("test_sample_ratio", "test_roles", "test_recorded_verdicts"),
+    "settling": ("test_settling", "test_recorded_verdicts"),
+    "shadow": ("test_shadow", "test_recorded_verdicts"),
+    "sign_flips": ("test_paired", "test_vectors"),
+    "slices": ("test_rate_rows", "test_rates", "test_shadow", "test_fail_closed"),
+    "stages": (*_SEQUENTIAL, "test_rates"),
+    "steps": (*_SEQUENTIAL, "test_weigh"),
     "verdicts": ("test_verdicts", "test_roles", "test_offline"),
+    "weigh": ("test_weigh", "test_weigher", "test_fail_closed"),
 }
 
 
@@ -62,10 +88,11 @@ def _try(module: str, copy: Path, *, limit: int | None, cores: int, only: str | 
         and (trial["outcome"] != "survived" or trial["tests"] == tests_stamp)
     }
     source = (copy / "rampway" / "gates" / f"{module}.py").read_text(encoding="utf-8")
-    everything = [m for m in mutants_of(module, source) if only in {None, m.kind}]
-    mutants = [mutant for mutant in everything if _key(mutant) not in known][:limit]
+    everything = mutants_of(module, source)
+    asked = [mutant for mutant in everything if only in {None, mutant.kind}]
+    mutants = [mutant for mutant in asked if _key(mutant) not in known][:limit]
     if not mutants:
-        _say(f"{module}: all {len(everything)} tried before")
+        _say(f"{module}: all {len(asked)} tried before")
         return
     limit_seconds = max(LEAST_SECONDS, TIMES_SLOWER * seconds_of(tests))
     began = time.monotonic()
@@ -125,7 +152,7 @@ def _write_page() -> bool:
         "# Mutants of the gates",
         "",
         "One operator, number or return changed at a time; the tests have to notice. Written by",
-        "`python tests/mutation`. A mutant listed with a reason changes nothing that can be seen.",
+        "`make mutants`. A mutant listed with a reason changes nothing that can be seen.",
         "",
         "| module | mutants | tried | killed | comparisons killed | survivors without a reason |",
         "|---|---|---|---|---|---|",
@@ -146,7 +173,7 @@ def _module_row(module: str, found: list[dict[str, str]]) -> str:
     open_ones = [t for t in found if t["outcome"] == "survived" and t["what"] not in REASONS]
     cells = (
         module,
-        f"{found[0]['of']}",
+        f"{max(int(trial['of']) for trial in found)}",
         f"{len(found)}",
         f"{_killed(found):.1%}",
         f"{_killed(comparisons):.1%} of {len(comparisons)}",

@@ -146,8 +146,12 @@ class World:
         long: str | None = None,
         stages: str = "",
         first_budget: str = "40%",
+        first_units: int = 4,
     ) -> ReleaseOrder:
-        """A release with the demo's lengths; the stage `long` lasts ten minutes, to act in it."""
+        """A release with the demo's lengths; the stage `long` lasts ten minutes, to act in it.
+
+        `first_budget` and `first_units` are those of the 1 % step.
+        """
         text = demo_spec(
             target=self.target.name,
             model=model,
@@ -156,6 +160,7 @@ class World:
             cluster="verb",
         )
         text = text.replace("hold: 4s, budget: 40%", f"hold: 4s, budget: {first_budget}")
+        text = text.replace("must: screen, units: 4}", f"must: screen, units: {first_units}}}", 1)
         if long is not None:  # a look costs more the longer the stage: fewer of them are enough
             text = text.replace("look_every: 1s", "look_every: 6s")
         for before, after in LONGER.get(long or "", ()):

@@ -17,7 +17,8 @@ from workflows.release import ReleaseWorkflow
 STRIDE = timedelta(seconds=2)
 MINUTE = timedelta(minutes=1)
 SRE = "sre-oncall"
-# Enough for the shadow, too little for the four units that the 1 % step asks for in its hold.
+# Enough for the shadow; of these units the 1 % step sees a third before its deadline.
+FIRST_UNITS = 40
 SLOW_TRAFFIC = Behaviour(
     requests_per_second=40,
     baseline=CLEAN,
@@ -108,7 +109,7 @@ async def test_an_override_lets_one_inconclusive_verdict_through_and_is_counted(
     env: WorkflowEnvironment, tmp_path: Path
 ) -> None:
     async with quick_world(env, tmp_path, SLOW_TRAFFIC) as world:
-        order = await world.quick_order()
+        order = await world.quick_order(first_units=FIRST_UNITS)
         handle = await world.start(order)
         gates = await open_gates_at(world, handle, "1 %")
 
@@ -129,7 +130,7 @@ async def test_an_owner_cannot_override_the_gates_of_his_own_release(
     env: WorkflowEnvironment, tmp_path: Path
 ) -> None:
     async with quick_world(env, tmp_path, SLOW_TRAFFIC) as world:
-        order = await world.quick_order()
+        order = await world.quick_order(first_units=FIRST_UNITS)
         handle = await world.start(order)
         await open_gates_at(world, handle, "1 %")
 
@@ -149,7 +150,7 @@ async def test_an_override_given_beforehand_never_lets_a_breach_through(
 ) -> None:
     failing = Behaviour(requests_per_second=160, baseline=CLEAN, candidate={**CLEAN, "error": 0.5})
     async with quick_world(env, tmp_path, failing) as world:
-        order = await world.quick_order()
+        order = await world.quick_order(first_units=FIRST_UNITS)
         handle = await world.start(order)
         await handle.signal(ReleaseWorkflow.override, let_through("error"))
 
