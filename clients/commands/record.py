@@ -53,36 +53,63 @@ async def _history(name: str, form: Form) -> None:
 @click.command()
 @click.argument("name", shell_complete=complete_release)
 @click.option("--gate", help="What this gate saw when it was last judged.")
+@click.option("--step", help="In this step: shadow, '5 %', settling.  [default: the last]")
+@click.option(
+    "--look",
+    type=click.IntRange(min=1),
+    help="At this look, weighed again from the counts up to it.",
+)
 @click.option("--offline", is_flag=True, help="What the offline gate said.")
 @output_option
-def explain(name: str, gate: str | None, form: Form, *, offline: bool) -> None:
+def explain(
+    name: str, gate: str | None, step: str | None, look: int | None, form: Form, *, offline: bool
+) -> None:
     """Why release NAME ended, or stands, as it does."""
-    if gate is not None and offline:
-        raise click.UsageError("--gate and --offline ask two questions. Next: ask one.")
-    run(_explain(name, gate, form, offline=offline))
+    if offline and (gate, step, look) != (None, None, None):
+        raise click.UsageError(
+            "--offline and --gate, --step or --look ask two questions. Next: ask one."
+        )
+    run(_explain(name, gate, step, look, form, offline=offline))
 
 
-async def _explain(name: str, gate: str | None, form: Form, *, offline: bool) -> None:
+async def _explain(
+    name: str, gate: str | None, step: str | None, look: int | None, form: Form, *, offline: bool
+) -> None:
     from clients.dossiers import read_dossier
-    from rampway.reports.explain import explain_offline_text, explain_text
+    from rampway.reports.explain import NoSuchLook, explain_offline_text, explain_text
 
     async with open_registry() as registry:
         dossier = await read_dossier(registry, name)
-    if form is Form.JSON:
-        show_json(_explained(dossier, gate))
-    elif offline:
-        show(explain_offline_text(dossier))
-    else:
-        show(explain_text(dossier, reader_zone(), gate))
+    try:
+        if form is Form.JSON:
+            show_json(_explained(dossier, gate, step, look))
+        elif offline:
+            show(explain_offline_text(dossier))
+        else:
+            show(explain_text(dossier, reader_zone(), gate, step=step, look=look))
+    except NoSuchLook as none:
+        raise click.UsageError(str(none)) from none
 
 
-def _explained(dossier: "Dossier", gate: str | None) -> dict[str, object]:
-    """The answer of `explain` for a script: the sentence, what decided, and every last judgement."""
+def _explained(
+    dossier: "Dossier", gate: str | None = None, step: str | None = None, look: int | None = None
+) -> dict[str, object]:
+    """The answer of `explain` for a script: the sentence, what decided, and every last judgement.
+
+    With `look` only the judgement of `step`, or the deciding one, as it was at that look.
+    """
     from rampway.gates.verdicts import StageVerdict
+    from rampway.reports.explain import at_look
     from rampway.reports.sentences import headline
 
     deciding, decisive = dossier.deciding, dossier.deciding_gate
-    last = {d.step: d for d in dossier.decisions if isinstance(d.verdict, StageVerdict)}
+    judged = [d for d in dossier.decisions if isinstance(d.verdict, StageVerdict)]
+    last = {d.step: d for d in judged if step in {None, d.step}}
+    if look is not None:
+        one = next((d for d in last.values() if d is deciding), None) or next(
+            reversed(last.values()), None
+        )
+        last = {one.step: at_look(one, look)} if one is not None else {}
     asked = {
         step: [g.model_dump(mode="json") for g in d.verdict.gates if gate in {None, g.gate}]
         for step, d in last.items()
@@ -159,7 +186,7 @@ def render(dossier: "Dossier", suffix: str) -> str:
         return release_html(dossier, UTC)
     if suffix == "json":
         record: dict[str, object] = dossier.record.model_dump(mode="json")
-        facts = {**_explained(dossier, None), "record": record}
+        facts = {**_explained(dossier), "record": record}
         return orjson.dumps(facts, option=orjson.OPT_INDENT_2).decode()
     return release_markdown(dossier)
 

@@ -34,18 +34,43 @@ _LABEL = 11
 _GATES_NAMED = 12
 
 
+class NoSuchLook(Exception):
+    """The judgement has no look of this number, or cannot be weighed again."""
+
+
 def explain_text(
-    dossier: Dossier, tz: tzinfo, gate: str | None = None, look: int | None = None
+    dossier: Dossier,
+    tz: tzinfo,
+    gate: str | None = None,
+    *,
+    step: str | None = None,
+    look: int | None = None,
 ) -> str:
-    """Why it ended as it did, or what one gate saw when it was last judged.
+    """Why it ended as it did, or what one gate saw when it was last judged, in one step if named.
 
     `look` counts the sealed slices of that judgement's stage from 1: the evidence is cut there and
-    weighed again.
+    weighed again. Raises NoSuchLook.
     """
-    told = _told(dossier, tz, gate, look)
+    told = _told(dossier, tz, gate, step, look)
     lines = [*_sentence(headline(dossier)), *told, *missing_lines(dossier)]
     demo = demo_sentence(dossier.record.header.target)
     return "\n".join(shorten(line, WIDTH) for line in [*lines, demo] if line)
+
+
+def at_look(decision: Decision, look: int) -> Decision:
+    """The same judgement with the verdict of an earlier look. Raises NoSuchLook."""
+    plan, evidence = decision.plan, decision.evidence
+    place = where(decision.step, Phase.CANARY)
+    if not isinstance(plan, StepPlan | ShadowPlan | AbPlan | SettlePlan) or not isinstance(
+        evidence, Evidence
+    ):
+        raise NoSuchLook(f"{place} has no looks to weigh again: its plan or counts are not there.")
+    looks = max(evidence.sealed.values(), default=0)
+    if not 1 <= look <= looks:
+        raise NoSuchLook(
+            f"{place} has looks 1 to {integer(looks)} in this judgement, not {integer(look)}."
+        )
+    return replace(decision, verdict=look_at(plan, evidence, look))
 
 
 def explain_offline_text(dossier: Dossier) -> str:
@@ -99,9 +124,11 @@ def _row(label: str, words: str) -> list[str]:
     )
 
 
-def _told(dossier: Dossier, tz: tzinfo, gate: str | None, look: int | None) -> list[str]:
-    if gate is not None:
-        return _one_gate(dossier, tz, gate, look)
+def _told(
+    dossier: Dossier, tz: tzinfo, gate: str | None, step: str | None, look: int | None
+) -> list[str]:
+    if gate is not None or step is not None:
+        return _one_gate(dossier, tz, gate, step, look)
     deciding, decisive = dossier.deciding, dossier.deciding_gate
     if deciding is not None and decisive is not None:
         return _at_look(decisive, deciding, dossier, tz, look)
@@ -110,17 +137,28 @@ def _told(dossier: Dossier, tz: tzinfo, gate: str | None, look: int | None) -> l
     return _every_stage(dossier)
 
 
-def _one_gate(dossier: Dossier, tz: tzinfo, name: str, look: int | None) -> list[str]:
+def _one_gate(
+    dossier: Dossier, tz: tzinfo, name: str | None, step: str | None, look: int | None
+) -> list[str]:
+    """One gate in its last judgement; of a step without a gate's name, the gate with its verdict."""
     known: list[str] = []
+    steps: list[str] = []
     for decision in reversed(dossier.decisions):
         if not isinstance(decision.verdict, StageVerdict):
             continue
+        steps.append(decision.step)
+        if step not in {None, decision.step}:
+            continue
+        decisive = decision.verdict.decisive
         for gate in decision.verdict.gates:
-            if gate.gate == name:
+            if gate.gate == name or (name is None and gate == decisive):
                 return _at_look(gate, decision, dossier, tz, look)
             known.append(plain(gate.gate, 40))
+    if step is not None and step not in steps:
+        has = f" It has {', '.join(reversed(_distinct(steps)))}." if steps else ""
+        return _sentence(f"No judgement in the record is of a step {plain(step, 40)}.{has}")
     has = f" It has {', '.join(_distinct(known)[:_GATES_NAMED])}." if known else ""
-    return _sentence(f"No judgement in the record names a gate {plain(name, 40)}.{has}")
+    return _sentence(f"No judgement in the record names a gate {plain(name or '', 40)}.{has}")
 
 
 def _at_look(
@@ -129,20 +167,11 @@ def _at_look(
     """The gate at one look of the judgement; without a number at its last."""
     if look is None:
         return gate_lines(gate, decision, dossier, tz)
-    plan, evidence = decision.plan, decision.evidence
-    if not isinstance(plan, StepPlan | ShadowPlan | AbPlan | SettlePlan) or not isinstance(
-        evidence, Evidence
-    ):
-        return ["This look cannot be weighed again: its plan or its counts cannot be shown."]
-    looks = max(evidence.sealed.values(), default=0)
-    place = where(decision.step, Phase.CANARY)
-    if not 1 <= look <= looks:
-        return [f"{place} has looks 1 to {integer(looks)} in this judgement, not {integer(look)}."]
-    verdict = look_at(plan, evidence, look)
-    earlier = replace(decision, verdict=verdict)
+    earlier = at_look(decision, look)
+    gates = earlier.verdict.gates if isinstance(earlier.verdict, StageVerdict) else ()
     return [
         line
-        for then in verdict.gates
+        for then in gates
         if then.gate == gate.gate
         for line in gate_lines(then, earlier, dossier, tz)
     ]

@@ -84,6 +84,21 @@ def test_explain_can_be_asked_about_one_gate_or_the_offline_gate_but_not_both(cl
     assert both.exit_code == Exit.USAGE
 
 
+def test_any_look_of_any_step_can_be_explained_again(cli: Cli) -> None:
+    kept = rolled_back_by_error()
+    cli.keep(kept)
+    name = kept.record.header.name
+
+    text = cli("explain", name, "--gate", "error", "--look", "20").stdout
+    told = cli.json("explain", name, "--look", "20")
+    never = cli("explain", name, "--look", "999")
+
+    assert "error, CANARY 5 %, look 20 " in text
+    assert {g["verdict"] for g in told["gates"]["5 %"]} == {"INCONCLUSIVE"}
+    assert never.exit_code == Exit.USAGE
+    assert "has looks 1 to 26 in this judgement, not 999" in never.stderr
+
+
 def test_explain_as_json_names_the_gate_that_decided(cli: Cli) -> None:
     kept = rolled_back_by_error()
     cli.keep(kept)

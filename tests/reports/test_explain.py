@@ -5,7 +5,7 @@ from kept_dossiers import BERLIN, ENDINGS, dossier, kept
 
 from rampway.release.records import TargetKind
 from rampway.reports.dossier import assemble
-from rampway.reports.explain import explain_offline_text, explain_text
+from rampway.reports.explain import NoSuchLook, explain_offline_text, explain_text
 from support.record_builders import rolled_back_by_error, target_of
 
 
@@ -40,9 +40,20 @@ def test_an_earlier_look_is_weighed_again_from_the_counts_up_to_it() -> None:
 
 
 def test_a_look_that_never_was_is_told_with_those_that_were() -> None:
-    told = explain_text(dossier("rolled_back_by_error"), BERLIN, look=27)
+    with pytest.raises(NoSuchLook, match=r"^CANARY 5 % has looks 1 to 26 in this .* not 27\.$"):
+        explain_text(dossier("rolled_back_by_error"), BERLIN, look=27)
 
-    assert told.endswith("CANARY 5 % has looks 1 to 26 in this judgement, not 27.")
+
+def test_a_gate_can_be_asked_for_in_an_earlier_step() -> None:
+    release = dossier("rolled_back_by_error")
+
+    earlier = explain_text(release, BERLIN, "error", step="1 %").splitlines()
+    decisive = explain_text(release, BERLIN, step="5 %").splitlines()
+    unknown = explain_text(release, BERLIN, step="7 %")
+
+    assert earlier[1].startswith("error, CANARY 1 %, look ")
+    assert decisive[1].startswith("error, CANARY 5 %, look 26 ")
+    assert "No judgement in the record is of a step 7 %. It has shadow, 1 %, 5 %." in unknown
 
 
 def test_an_unknown_gate_is_told_with_the_known_ones() -> None:
