@@ -12,7 +12,7 @@ from rampway.gates.weigh import look_at
 from rampway.release.phases import Phase
 from rampway.reports.dossier import Decision, Dossier, Missing
 from rampway.reports.offline_words import literal_lines, slices_text
-from rampway.reports.sentences import gate_words, headline
+from rampway.reports.sentences import counts_units, gate_words, headline
 from rampway.reports.texts import columns, moment, offline_text, verdict_words
 from rampway.reports.words import (
     WIDTH,
@@ -212,6 +212,8 @@ def _seen(gate: GateVerdict, decision: Decision) -> str:
         return f"{lost} lost and {gained} gained on {plural(gate.candidate.units, 'pair')}"
     over = threshold(decision.plan, gate.gate)
     units = plural(gate.candidate.units, "candidate unit")
+    if counts_units(gate):
+        return f"{units}; {plural(gate.baseline.units, 'baseline unit')}, same slices"
     candidate = f"{plural(gate.candidate.bad, gate_words(gate.gate).noun)} of {units}"
     if over:
         candidate = f"{integer(gate.candidate.bad)} of {units} over {over}"

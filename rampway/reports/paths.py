@@ -11,7 +11,7 @@ from rampway.gates.plans import AbPlan, SettlePlan, ShadowPlan, StepPlan
 from rampway.gates.verdicts import GateVerdict, StageVerdict, Verdict
 from rampway.gates.weigh import path_of
 from rampway.reports.dossier import Decision
-from rampway.reports.sentences import gate_title
+from rampway.reports.sentences import counted_by, gate_title
 from rampway.reports.shares import Size
 from rampway.reports.svg import (
     CHAR_PX,
@@ -132,14 +132,14 @@ def _description(last: Look, step: str) -> str:
         "no BREACH boundary yet" if gate.breach_at is None else f"BREACH from {gate.breach_at} on"
     )
     return (
-        f"{duration(last.seconds)} after {step} began the candidate has {integer(gate.candidate.bad)} "
+        f"{duration(last.seconds)} after {step} began the candidate has {integer(counted_by(gate))} "
         f"of {integer(gate.candidate.units)}; {decimal(gate.expected)} expected if harmless; "
         f"{boundary}. The gate says {gate.verdict}."
     )
 
 
 def _highest(looks: Sequence[Look]) -> float:
-    values = [max(look.gate.candidate.bad, look.gate.breach_at or 0) for look in looks]
+    values = [max(counted_by(look.gate), look.gate.breach_at or 0) for look in looks]
     return max(4.0, max(values) * 1.12, looks[-1].gate.expected)
 
 
@@ -197,7 +197,7 @@ def _time_unit(seconds: float) -> tuple[str, int]:
 def _lines(canvas: Drawing, looks: Sequence[Look], time: Axis, counts: Axis) -> None:
     start = Point(time.start_px, counts.start_px)
     expected = [Point(time.at(k.seconds), counts.at(k.gate.expected)) for k in looks]
-    seen = [Point(time.at(k.seconds), counts.at(k.gate.candidate.bad)) for k in looks]
+    seen = [Point(time.at(k.seconds), counts.at(counted_by(k.gate))) for k in looks]
     canvas.path([start, *expected], "expected")
     canvas.path(staircase([start, *seen], time.end_px), "candidate")
     crossed = looks[-1].gate.verdict is Verdict.BREACH
@@ -214,7 +214,7 @@ class _Label(NamedTuple):
 
 def _labels(gate: GateVerdict) -> list[_Label]:
     labels = [
-        _Label(gate.candidate.bad, f"candidate {integer(gate.candidate.bad)}", "candidate-word"),
+        _Label(counted_by(gate), f"candidate {integer(counted_by(gate))}", "candidate-word"),
         _Label(gate.expected, f"expected {decimal(gate.expected)}", "soft"),
     ]
     if gate.breach_at is not None:

@@ -36,6 +36,7 @@ class GateWords:
     baseline: str = "the baseline {rate}"
 
 
+_SPLIT = "sample ratio"  # counts who came, not what went wrong
 _OF_THE_BASELINE = "of the baseline's {rate}"
 _UNKNOWN_GATE = GateWords(
     "bad unit", "", "{gate} was bad for {rate} of the candidate's {units}", _OF_THE_BASELINE
@@ -62,6 +63,7 @@ _GATES: Mapping[str, GateWords] = MappingProxyType(
             "feedback called {rate} of the candidate's answers false",
             _OF_THE_BASELINE,
         ),
+        _SPLIT: GateWords("unit", "Sample ratio", "the candidate got {units}", ""),
         "safety": GateWords(
             "failed probe", "Safety probes", "the candidate failed {rate} of its safety probes"
         ),
@@ -88,6 +90,16 @@ def gate_title(gate: str) -> str:
     if not title:
         return plain(gate)
     return title if gate in _GATES and gate != "latency" else f"{title} ({plain(gate)})"
+
+
+def counts_units(gate: GateVerdict) -> bool:
+    """Does the gate ask how many units came, instead of how many of them were bad?"""
+    return gate.gate == _SPLIT
+
+
+def counted_by(gate: GateVerdict) -> int:
+    """What the gate counts of the candidate."""
+    return gate.candidate.units if counts_units(gate) else gate.candidate.bad
 
 
 def headline(dossier: Dossier) -> str:

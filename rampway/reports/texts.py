@@ -17,7 +17,7 @@ from rampway.gates.verdicts import (
 )
 from rampway.release.events import Event, EventKind
 from rampway.reports.dossier import Decision, Dossier, Missing, text_in
-from rampway.reports.sentences import ending
+from rampway.reports.sentences import counts_units, ending
 from rampway.reports.slice_words import slices_answer, slices_cells
 from rampway.reports.words import (
     WIDTH,
@@ -310,6 +310,8 @@ def _arms(gate: GateVerdict, stage: str) -> list[str]:
             f"lost {plural(gate.candidate.bad, 'level')} on {pairs}",
             f"gained {integer(gate.baseline.bad)}",
         ]
+    if counts_units(gate):
+        return [plural(arm.units, "unit") for arm in (gate.candidate, gate.baseline)]
     return [counted(gate.candidate), counted(gate.baseline) if gate.baseline.units else "-"]
 
 

@@ -3,9 +3,11 @@ from datetime import UTC
 import pytest
 from kept_dossiers import BERLIN, ENDINGS, dossier, kept
 
+from rampway.gates.verdicts import Count, GateVerdict, Verdict
 from rampway.release.records import TargetKind
 from rampway.reports.dossier import assemble
-from rampway.reports.explain import NoSuchLook, explain_offline_text, explain_text
+from rampway.reports.explain import NoSuchLook, explain_offline_text, explain_text, gate_lines
+from rampway.reports.paths import CARD, Look, path_figure
 from support.record_builders import rolled_back_by_error, target_of
 
 
@@ -30,6 +32,27 @@ def test_any_other_gate_can_be_asked_for() -> None:
     assert lines[1].endswith(", INCONCLUSIVE")
     assert "over 2.40 s" in lines[2]
     assert "  why        " in "\n".join(lines)
+
+
+def test_the_sample_ratio_tells_who_came_instead_of_what_went_wrong() -> None:
+    release = dossier("rolled_back_by_error")
+    assert release.deciding is not None
+    split = GateVerdict(
+        gate="sample ratio",
+        verdict=Verdict.INCONCLUSIVE,
+        candidate=Count(units=650),
+        baseline=Count(units=12_350),
+        expected=650.0,
+        alpha=0.001,
+        why="5 % came, 5 % promised",
+    )
+
+    lines = gate_lines(split, release.deciding, release, BERLIN)
+    drawn = path_figure([Look(260.0, split)], CARD, key="1", step="5 %")
+
+    assert lines[1] == "  seen       650 candidate units; 12,350 baseline units, same slices"
+    assert lines[2] == "  expected   650.0 if harmless"
+    assert "candidate 650" in drawn
 
 
 def test_an_earlier_look_is_weighed_again_from_the_counts_up_to_it() -> None:
