@@ -85,6 +85,13 @@ def own_answer(no: Rejected) -> web.Response:
 
 
 def is_json(answer: aiohttp.ClientResponse) -> bool:
-    """Is it plain JSON, which may be searched for a refusal?"""
-    headers = answer.headers
-    return "json" in headers.get("Content-Type", "") and "Content-Encoding" not in headers
+    return "json" in answer.headers.get("Content-Type", "")
+
+
+def is_stream(answer: aiohttp.ClientResponse) -> bool:
+    return answer.headers.get("Content-Type", "").startswith("text/event-stream")
+
+
+def is_packed(answer: aiohttp.ClientResponse) -> bool:
+    """Then it passes as it is, and is not looked into."""
+    return "Content-Encoding" in answer.headers

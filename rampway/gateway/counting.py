@@ -5,9 +5,12 @@ duration and outcome, so that a seal that is executed a little late counts the s
 """
 
 import math
-from typing import Final, TypedDict
+from typing import TYPE_CHECKING, Final, TypedDict
 
 from rampway.gateway.terms import Arm, Timing
+
+if TYPE_CHECKING:
+    from rampway.gateway.findings import Finding
 
 TIMEOUT_BUCKET: Final = 100_000  # of what never gave a full answer, or not in time
 SEALED_AT_ONCE_MAX: Final = 512  # slices per call, so that a long sleep is worked off in pieces
@@ -21,6 +24,9 @@ KINDS: Final = (
     "status_500",
     "status_502",
     "status_503",
+    "answer_error",
+    "stream_error",
+    "wrong_artifact",
 )
 OTHER_KIND: Final = "other"
 _BUCKET_WIDTH: Final = math.log(1.02)
@@ -67,9 +73,12 @@ def latency_bucket(milliseconds: float) -> int:
 
 
 class Outcome:
-    """How a request ended. `kind` is its error's kind, None if none; `answered` is a full answer."""
+    """How a request ended. `kind` is its error's kind, None if none; `answered` is a full answer.
 
-    __slots__ = ("aborted", "answered", "kind", "refused", "size_bytes", "status")
+    `finding` is what the answer told, where it was looked into; None elsewhere.
+    """
+
+    __slots__ = ("aborted", "answered", "finding", "kind", "refused", "size_bytes", "status")
 
     def __init__(
         self,
@@ -87,6 +96,7 @@ class Outcome:
         self.aborted = aborted
         self.status = status
         self.size_bytes = size_bytes
+        self.finding: Finding | None = None
 
 
 class ArmCell:

@@ -40,15 +40,17 @@ def passed_on(headers: CIMultiDictProxy[str]) -> CIMultiDict[str]:
     return kept
 
 
-def passed_back(headers: CIMultiDictProxy[str]) -> CIMultiDict[str]:
-    """An answer's end-to-end fields, duplicates and order kept."""
+def passed_back(headers: CIMultiDictProxy[str], artifact_header: str) -> CIMultiDict[str]:
+    """An answer's end-to-end fields, duplicates and order kept; none that would tell the arm."""
     dropped = _HOP_BY_HOP
     if "connection" in headers:
         dropped |= _named_by_connection(headers)
     kept: CIMultiDict[str] = CIMultiDict()
     for name, value in headers.items():
-        if name.lower() not in dropped:
+        low = name.lower()
+        if low not in dropped and not low.startswith("x-rampway-"):
             kept.add(name, value)
+    kept.popall(artifact_header, None)
     return kept
 
 

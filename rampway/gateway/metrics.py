@@ -2,7 +2,10 @@
 
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from rampway.gateway.findings import Finding
 
 BOUNDS_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -12,7 +15,20 @@ Sample = tuple[Mapping[str, str], float]
 class ArmMeter:
     """What one arm of one target did."""
 
-    __slots__ = ("aborted", "buckets", "errors", "refusals", "requests", "seconds")
+    __slots__ = (
+        "aborted",
+        "buckets",
+        "completion_tokens",
+        "cost",
+        "errors",
+        "finish_reasons",
+        "prompt_tokens",
+        "refusals",
+        "requests",
+        "seconds",
+        "served_other",
+        "unread",
+    )
 
     def __init__(self) -> None:
         self.requests = 0
@@ -21,14 +37,32 @@ class ArmMeter:
         self.errors: dict[str, int] = {}
         self.buckets = [0] * (len(BOUNDS_SECONDS) + 1)
         self.seconds = 0.0
+        self.prompt_tokens = 0
+        self.completion_tokens = 0
+        self.cost = 0.0
+        self.finish_reasons: dict[str, int] = {}
+        self.served_other = 0
+        self.unread = 0
 
-    def note(self, took_seconds: float) -> None:
+    def note(self, took_seconds: float, finding: "Finding | None" = None) -> None:
         self.requests += 1
         self.seconds += took_seconds
         self.buckets[bisect_left(BOUNDS_SECONDS, took_seconds)] += 1
+        if finding is not None:
+            self._note_finding(finding)
 
     def note_error(self, kind: str) -> None:
         self.errors[kind] = self.errors.get(kind, 0) + 1
+
+    def _note_finding(self, finding: "Finding") -> None:
+        self.prompt_tokens += finding.prompt_tokens or 0
+        self.completion_tokens += finding.completion_tokens or 0
+        self.cost += finding.cost or 0.0
+        self.served_other += finding.served_other
+        self.unread += finding.unread
+        reason = finding.reason_label
+        if reason is not None:
+            self.finish_reasons[reason] = self.finish_reasons.get(reason, 0) + 1
 
 
 class Meters:
@@ -93,11 +127,56 @@ class Page:
             "Requests whose caller left before the answer was complete.",
             [(labels, meter.aborted) for labels, meter in arms],
         )
+        self._answers(arms)
         for labels, meter in arms:
             self._histogram(labels, meter)
 
     def text(self) -> str:
         return "\n".join([*self._lines, ""])
+
+    def _answers(self, arms: list[tuple[dict[str, str], ArmMeter]]) -> None:
+        """What answers of understood routes told."""
+        self.family(
+            "tokens_total",
+            "counter",
+            "Tokens told by answers.",
+            [
+                ({**labels, "kind": kind}, count)
+                for labels, meter in arms
+                for kind, count in (
+                    ("prompt", meter.prompt_tokens),
+                    ("completion", meter.completion_tokens),
+                )
+            ],
+        )
+        self.family(
+            "cost_total",
+            "counter",
+            "What these tokens cost, in the currency of the configured prices.",
+            [(labels, meter.cost) for labels, meter in arms],
+        )
+        self.family(
+            "finish_reasons_total",
+            "counter",
+            "Answers by the finish reason that they told.",
+            [
+                ({**labels, "reason": reason}, count)
+                for labels, meter in arms
+                for reason, count in sorted(meter.finish_reasons.items())
+            ],
+        )
+        self.family(
+            "served_other_total",
+            "counter",
+            "Answers that told another model than the artifact asks for.",
+            [(labels, meter.served_other) for labels, meter in arms],
+        )
+        self.family(
+            "answers_unread_total",
+            "counter",
+            "Answers of understood routes that were packed or too large to be looked into.",
+            [(labels, meter.unread) for labels, meter in arms],
+        )
 
     def _histogram(self, labels: Mapping[str, str], meter: ArmMeter) -> None:
         name = "rampway_gateway_request_seconds"

@@ -19,20 +19,11 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from rampway.gateway import pairing
-from rampway.gateway.answers import (
-    SERVER,
-    Kept,
-    Rejected,
-    failure,
-    is_json,
-    kind_of_status,
-    own_answer,
-)
+from rampway.gateway.answerreading import Reader, Reading
+from rampway.gateway.answers import SERVER, Kept, Rejected, failure, kind_of_status, own_answer
 from rampway.gateway.counting import OTHER_KIND, Outcome
 from rampway.gateway.headers import REQUEST_ID, passed_back, passed_on, trace_id_of, with_fields
 from rampway.gateway.metrics import Meters
-from rampway.gateway.refusals import HEADER as REFUSED
-from rampway.gateway.refusals import says_refused
 from rampway.gateway.requestids import RequestIds
 from rampway.gateway.routing import Passage, Router
 from rampway.gateway.settings import Settings
@@ -76,6 +67,7 @@ class Proxy:
         self._meters = meters
         self._clock = clock
         self._timeout = aiohttp.ClientTimeout(total=None, connect=settings.timeouts.connect)
+        self._reader = Reader(settings.limits, settings.routes)
         self._ids = RequestIds()
         self._draining = False
         self._idle = asyncio.Event()
@@ -172,9 +164,13 @@ class Proxy:
             call.outcome.kind, call.outcome.status = OTHER_KIND, 502
             raise Rejected(502, "upstream_missing", "The target's upstream is not configured.")
         answer = await self._ask(upstream, call)
+        reading = self._reader.open(
+            answer, call.rest, served=call.passage.served, upstream=upstream
+        )
         try:
-            return await self._relay(call, answer)
+            return await self._relay(call, answer, reading)
         finally:
+            reading.close(call.outcome)
             # Closes the connection unless the answer was read to its end: an upstream whose
             # caller has left stops at once, for tokens cost money.
             answer.close()
@@ -202,18 +198,22 @@ class Proxy:
             call.outcome.status = told.status
             raise told from failed
 
-    async def _relay(self, call: Call, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+    async def _relay(
+        self, call: Call, answer: aiohttp.ClientResponse, reading: Reading
+    ) -> web.StreamResponse:
         """Pass the answer back chunk by chunk; in one piece only where all of it has come already."""
         outcome, content = call.outcome, answer.content
-        outcome.status, outcome.kind = answer.status, kind_of_status(answer.status)
-        headers = passed_back(answer.headers)
+        outcome.status = answer.status
+        outcome.kind = kind_of_status(answer.status) or reading.served_wrong
+        headers = passed_back(answer.headers, reading.artifact_header)
         headers.setdefault("Server", SERVER)
-        kept = Kept(self._kept_bytes(call, answer))
+        kept = Kept(self._kept_bytes(call, reading))
         reason = answer.reason or ""
         if content.is_eof() and content.exception() is None:
             body = content.read_nowait()
             kept.add(body)
-            self._answered(call, answer, kept)
+            reading.passed(body)
+            self._answered(call, answer, kept, reading)
             return web.Response(status=answer.status, reason=reason, headers=headers, body=body)
         response = web.StreamResponse(status=answer.status, reason=reason, headers=headers)
         if self._draining:
@@ -225,6 +225,7 @@ class Proxy:
                 kept.add(chunk)
                 outcome.size_bytes = kept.size_bytes
                 await response.write(chunk)
+                reading.passed(chunk)
         except ConnectionError:  # the caller has left
             outcome.aborted = outcome.kind is None
             return response
@@ -232,19 +233,17 @@ class Proxy:
             outcome.kind = "mid_stream"
             _break_off(call.request)
             return response
-        self._answered(call, answer, kept)
+        self._answered(call, answer, kept, reading)
         return response
 
-    def _answered(self, call: Call, answer: aiohttp.ClientResponse, kept: Kept) -> None:
-        """The whole answer has come: is it a refusal, and who else wants it?"""
+    def _answered(
+        self, call: Call, answer: aiohttp.ClientResponse, kept: Kept, reading: Reading
+    ) -> None:
+        """The whole answer has come: what does it tell, and who else wants it?"""
         outcome, passage = call.outcome, call.passage
         outcome.answered = True
         outcome.size_bytes = kept.size_bytes
-        if answer.headers.get(REFUSED) == "1":
-            outcome.refused = True
-        elif is_json(answer):
-            body = kept.whole(self._settings.limits.examined_answer_bytes)
-            outcome.refused = body is not None and says_refused(body)
+        reading.complete(outcome, kept)
         self._held_for_judge(call, answer, kept)
         if passage.pair is not None and passage.route.pairing is not None:
             half = self._half(passage, answer, kept)
@@ -271,11 +270,10 @@ class Proxy:
         encoding = answer.headers.get("Content-Encoding", "").lower()
         return Half(answer.status, latency_ms, body, encoding)
 
-    def _kept_bytes(self, call: Call, answer: aiohttp.ClientResponse) -> int:
-        examined = self._settings.limits.examined_answer_bytes if is_json(answer) else 0
+    def _kept_bytes(self, call: Call, reading: Reading) -> int:
         pair, draw = call.passage.pair, call.passage.draw
         wanted = self._settings.capture.answers or draw or (pair and not pair.settled)
-        return max(examined, self._settings.shadow.body_bytes if wanted else 0)
+        return max(reading.kept_bytes, self._settings.shadow.body_bytes if wanted else 0)
 
     def _copied_when_gone(self, call: Call, sent_bytes: int) -> Departure | None:
         """Arrange for a sampled request's copy, made when the caller's own request was written."""

@@ -188,7 +188,7 @@ class Router:
         if passage.cell is not None:
             passage.cell.finish(took, outcome, route.counter.timing)
         meter = route.meters[passage.arm]
-        meter.note(took)
+        meter.note(took, outcome.finding)
         if outcome.kind is not None:
             meter.note_error(outcome.kind)
         elif outcome.aborted:
@@ -343,6 +343,7 @@ def _entry(
         error="aborted" if outcome.aborted else outcome.kind,
         unit=passage.unit,
         split=route.split,
+        finding=outcome.finding,
     )
 
 

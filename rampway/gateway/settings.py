@@ -2,10 +2,19 @@
 
 import os
 import tomllib
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic.networks import HttpUrl
 
 from rampway.gateway.terms import Headers
@@ -30,11 +39,40 @@ class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+def _as_list(told: object) -> object:
+    return (told,) if isinstance(told, str) else told
+
+
+Price = Annotated[float, Field(ge=0, le=1_000_000)]  # per million tokens, in any one currency
+HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,64}$")]
+Pointers = Annotated[
+    tuple[Annotated[str, Field(pattern=r"^(/([^~/]|~[01])*)+$", max_length=200)], ...],
+    BeforeValidator(_as_list),
+]
+
+
+class ModelSettings(Part):
+    """A model: what else its answers may call it, and what its tokens cost."""
+
+    answers_as: tuple[str, ...] = ()
+    prompt_price: Price = 0.0
+    completion_price: Price = 0.0
+
+    @property
+    def is_priced(self) -> bool:
+        return bool(self.prompt_price or self.completion_price)
+
+
 class UpstreamSettings(Part):
-    """Where an artifact is served. A path in `url` is a prefix; `headers` hold its credentials."""
+    """Where an artifact is served. A path in `url` is a prefix; `headers` hold its credentials.
+
+    `models` is keyed by the model that an artifact asks for; `*` is any other, or none.
+    """
 
     url: str
     headers: Headers = {}
+    artifact_header: HeaderName = "x-rampway-artifact"  # of answers: the digest that was served
+    models: dict[Annotated[str, Field(min_length=1, max_length=200)], ModelSettings] = {}
 
     @field_validator("url")
     @classmethod
@@ -50,6 +88,7 @@ class TimeoutSettings(Part):
 
     connect: Seconds = 1.0
     between_chunks: Seconds = 60.0
+    client_headers: Seconds = 10.0  # from a header's first byte to its last
     request_body: Seconds = 60.0
     client_keep_alive: Seconds = 75.0
     upstream_keep_alive: Seconds = 15.0  # shorter than the upstream's own
@@ -60,9 +99,43 @@ class LimitSettings(Part):
     """Bounds of one process."""
 
     request_body_bytes: Bytes = 8 * MIB
-    examined_answer_bytes: Bytes = 256 * KIB  # JSON answers up to this are searched for a refusal
+    examined_answer_bytes: Bytes = 256 * KIB  # JSON answers up to this are looked into
+    examined_event_bytes: Bytes = 64 * KIB  # same, events of a stream
     upstream_connections: Count = 1_024  # per upstream
     units_remembered: Count = 131_072  # per segment, so that a unit counts once
+
+
+class RouteKind(StrEnum):
+    """How the answers of a route are read; `json` by the pointers that are configured."""
+
+    CHAT = "chat"
+    COMPLETIONS = "completions"
+    EMBEDDINGS = "embeddings"
+    RESPONSES = "responses"
+    JSON = "json"
+
+
+class RouteSettings(Part):
+    """What the answers of one route tell, and where: JSON pointers, the first that holds a value.
+
+    Each is looked up in a JSON answer, or in each event of a stream.
+    """
+
+    kind: RouteKind = RouteKind.JSON
+    error: Pointers = ()  # anything there but null, false, 0 and what is empty is an error
+    refusal: Pointers = ()  # same, is a refusal
+    refusal_is: tuple[str, ...] = ()  # only these values are
+    finish_reason: Pointers = ()
+    model: Pointers = ()
+    prompt_tokens: Pointers = ()
+    completion_tokens: Pointers = ()
+    stream_end: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+
+    @model_validator(mode="after")
+    def _pointers_are_for_json(self) -> Self:
+        if self.kind is not RouteKind.JSON and self.model_fields_set - {"kind"}:
+            raise ValueError(f"a route of kind {self.kind} is read as its API says: no pointers")
+        return self
 
 
 class ShadowSettings(Part):
@@ -111,11 +184,12 @@ class Settings(Part):
     data_port: Port = 8080
     admin_host: str = "127.0.0.1"
     admin_port: Port = 8081
-    unit_header: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,64}$")] = "x-request-id"
+    unit_header: HeaderName = "x-request-id"
     timeouts: TimeoutSettings = TimeoutSettings()
     limits: LimitSettings = LimitSettings()
     shadow: ShadowSettings = ShadowSettings()
     judged: JudgedSettings = JudgedSettings()
+    routes: dict[Annotated[str, Field(pattern=r"^[/*]", max_length=200)], RouteSettings] = {}
     capture: CaptureSettings = CaptureSettings()
     admin_token: str | None = Field(default=None, min_length=16, repr=False)
 

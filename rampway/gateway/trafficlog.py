@@ -9,6 +9,7 @@ import orjson
 from rampway.gateway.answerlog import LogRecord
 from rampway.gateway.answerlog import encode as encode_answer
 from rampway.gateway.assignment import Split
+from rampway.gateway.findings import Finding
 from rampway.gateway.lossy import LossyFile, LossyWriter
 from rampway.gateway.settings import CaptureSettings
 from rampway.gateway.spool import SpoolRecord, encode_without_bodies
@@ -35,10 +36,12 @@ class Entry(NamedTuple):
     error: str | None
     unit: bytes
     split: Split | None
+    finding: Finding | None = None
 
 
 def encode(entry: Entry) -> bytes:
     """One line, without its end. The unit is told by a pseudonym that only this release's salt links."""
+    finding = entry.finding
     return orjson.dumps(
         {
             "ts": entry.ts,
@@ -55,8 +58,22 @@ def encode(entry: Entry) -> bytes:
             "bytes": entry.size_bytes,
             "error": entry.error,
             "unit": entry.split.pseudonym(entry.unit) if entry.split else None,
+            **(_told(finding) if finding else {}),
         }
     )
+
+
+def _told(finding: Finding) -> dict[str, str | int | float | None]:
+    """What an answer that was looked into told; such lines have these fields more."""
+    return {
+        "refused": finding.refused,
+        "finish_reason": finding.finish_reason,
+        "model": finding.model,
+        "served_other": finding.served_other,
+        "prompt_tokens": finding.prompt_tokens,
+        "completion_tokens": finding.completion_tokens,
+        "cost": finding.cost,
+    }
 
 
 class TrafficFiles:

@@ -13,6 +13,7 @@ from yarl import URL
 
 from rampway.gateway.headers import REQUEST_ID
 from rampway.gateway.settings import Settings, UpstreamSettings
+from rampway.gateway.tariffs import Tariff
 from rampway.gateway.terms import Serve
 
 # Added by aiohttp where the caller sent none; a proxy adds nothing.
@@ -54,6 +55,8 @@ class Upstream:
         self.plain = _session(connector)
         self.noted = _session(connector, traces)
         self.copies = _session(_connector(of.shadow.connections, keep_alive))
+        self.tariff = Tariff(settings.models)
+        self.artifact_header = settings.artifact_header
         self._base = settings.url
         self._headers = settings.headers
 

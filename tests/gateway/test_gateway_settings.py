@@ -60,6 +60,13 @@ def test_the_documented_settings_are_the_defaults(path: Path) -> None:
         (GOOD.replace("/v1/", "/v1?x=1"), "no query"),
         ('admin_token = "x"\n' + GOOD, TOKEN_VARIABLE),
         ("state_dir = \n", "is not TOML"),
+        (GOOD + '[routes."/x"]\nerror = "problem"\n', "routes./x.error"),
+        (GOOD + '[routes."x"]\nerror = "/problem"\n', "routes.x"),
+        (
+            GOOD + '[routes."/x"]\nkind = "chat"\nerror = "/e"\n',
+            "read as its API says: no pointers",
+        ),
+        (GOOD + "[upstreams.a.models.m]\nprompt_price = -1\n", "upstreams.a.models.m.prompt_price"),
         ('[upstreams.a]\nurl = "http://x"\n', "state_dir: Field required"),
     ],
 )

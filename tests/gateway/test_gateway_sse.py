@@ -1,0 +1,168 @@
+"""Events are found alike however the stream is cut, whatever ends its lines, in bounded memory."""
+
+import json
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rampway.gateway.dialects import Dialects
+from rampway.gateway.findings import Finding
+from rampway.gateway.inspection import StreamReading
+from rampway.gateway.sse import EventStream, event_of
+
+CHAT = Dialects({}).of("/v1/chat/completions")
+EVENT_BYTES_MAX = 120
+
+pieces = st.sampled_from(
+    [
+        b"data: {}",
+        b"data:x",
+        b"data",
+        b"event: error",
+        b": comment",
+        b"id: 7",
+        b"\xef\xbb\xbf",
+        b"\xff\x00",
+        b"y" * 60,
+        b'data: {"model":"m","choices":[{"finish_reason":"stop"}]}',
+        b'data: {"usage":{"prompt_tokens":3,"completion_tokens":4}}',
+        b'data: {"error":{"message":"no"}}',
+        b'data: {"choices":[{"delta":{"refusal":"I',
+        b"data: [DONE]",
+        b"\n",
+        b"\r",
+        b"\r\n",
+        b"\n\n",
+        b"\r\r",
+        b"\r\n\r\n",
+    ]
+)
+streams = st.lists(pieces, max_size=40).map(b"".join)
+
+
+def cut(stream: bytes, places: list[int]) -> list[bytes]:
+    ends = sorted({place % (len(stream) + 1) for place in places} | {len(stream)})
+    return [stream[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
+
+
+def found(chunks: list[bytes], event_bytes_max: int = EVENT_BYTES_MAX) -> tuple[object, ...]:
+    assert CHAT is not None
+    reading = StreamReading(CHAT, event_bytes_max)
+    for chunk in chunks:
+        reading.feed(chunk)
+    kind = reading.end()
+    told: Finding = reading.finding
+    return (kind, *(getattr(told, name) for name in Finding.__slots__))
+
+
+def blocks(chunks: list[bytes]) -> tuple[list[bytes], int]:
+    stream = EventStream(EVENT_BYTES_MAX)
+    cut_out = [block for chunk in chunks for block in stream.feed(chunk)]
+    return [*cut_out, *stream.rest()], stream.unread
+
+
+@given(streams, st.lists(st.integers(0, 2_000), max_size=30))
+def test_any_cutting_into_chunks_gives_the_same_finding(stream: bytes, places: list[int]) -> None:
+    chunks = cut(stream, places)
+
+    assert blocks(chunks) == blocks([stream])
+    assert found(chunks) == found([stream])
+
+
+@given(streams)
+def test_byte_by_byte_gives_the_same_finding(stream: bytes) -> None:
+    single = [stream[at : at + 1] for at in range(len(stream))]
+
+    assert found(single) == found([stream])
+
+
+@given(st.binary(max_size=300), st.integers(0, 300))
+def test_no_bytes_whatsoever_break_the_reading(stream: bytes, place: int) -> None:
+    assert found(cut(stream, [place])) == found([stream])
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(
+                    [
+                        "error",
+                        "model",
+                        "choices",
+                        "delta",
+                        "message",
+                        "usage",
+                        "finish_reason",
+                        "refusal",
+                        "prompt_tokens",
+                        "type",
+                        "response",
+                        "output",
+                        "content",
+                        "incomplete_details",
+                        "status",
+                    ]
+                ),
+                inner,
+                max_size=5,
+            )
+        ),
+        max_leaves=20,
+    )
+)
+def test_no_json_whatsoever_breaks_the_reading(told: object) -> None:
+    event = b"data: " + json.dumps(told).encode() + b"\n\n"
+
+    for path in ("/v1/chat/completions", "/v1/responses", "/v1/embeddings"):
+        dialect = Dialects({}).of(path)
+        assert dialect is not None
+        reading = StreamReading(dialect, 100_000)
+        reading.feed(event)
+        assert reading.end() in {None, "stream_error"}
+
+
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n", b"\r"])
+def test_each_line_end_of_the_standard_cuts_events(line_end: bytes) -> None:
+    stream = line_end.join(
+        [b"event: a", b"data: 1", b"data: 2", b"", b": note", b"data:3", b"", b""]
+    )
+
+    told, unread = blocks([stream])
+
+    assert [event_of(block) for block in told if block.strip()] == [(b"a", b"1\n2"), (b"", b"3")]
+    assert unread == 0
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_event() -> None:
+    assert [event_of(block).data for block in blocks([b"\xef\xbb", b"\xbfdata: 1\n\n"])[0]] == [
+        b"1"
+    ]
+
+
+def test_an_event_above_the_bound_is_skipped_counted_and_never_held() -> None:
+    stream = EventStream(1_000)
+    dice = random.Random(1)
+
+    for _ in range(300):
+        assert stream.feed(b"data: " + b"z" * dice.randrange(2_000)) == []
+        assert len(stream._held) <= 1_001
+    assert stream.feed(b"\n\ndata: after\n\n") == [b"data: after"]
+
+    assert stream.unread == 1
+
+
+def test_a_stream_whose_end_could_be_in_an_unread_event_is_no_error() -> None:
+    kind, *_ = found([b'data: {"model":"' + b"m" * 200 + b'"}\n\n'])
+
+    assert kind is None
+
+
+def test_a_last_event_without_its_blank_line_was_told_all_the_same() -> None:
+    kind, *_ = found([b"data: {}\n\ndata: [DONE]"])
+
+    assert kind is None
