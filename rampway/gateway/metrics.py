@@ -70,14 +70,17 @@ class Meters:
 
     def __init__(self) -> None:
         self.arms: dict[tuple[str, str], ArmMeter] = {}
+        self.pinned_arms: dict[tuple[str, str], ArmMeter] = {}
         self.rejected: dict[str, int] = {}
         self.in_flight = 0
 
     def of(self, target: str, arm: str) -> ArmMeter:
-        meter = self.arms.get((target, arm))
-        if meter is None:
-            meter = self.arms[target, arm] = ArmMeter()
-        return meter
+        """Of requests that were dealt this arm."""
+        return self.arms.setdefault((target, arm), ArmMeter())
+
+    def pinned(self, target: str, arm: str) -> ArmMeter:
+        """Of pinned tenants' requests: apart, so that no rate of an arm is mixed with theirs."""
+        return self.pinned_arms.setdefault((target, arm), ArmMeter())
 
     def reject(self, reason: str) -> None:
         self.rejected[reason] = self.rejected.get(reason, 0) + 1
@@ -130,6 +133,30 @@ class Page:
         self._answers(arms)
         for labels, meter in arms:
             self._histogram(labels, meter)
+        self._pinned(meters)
+
+    def _pinned(self, meters: Meters) -> None:
+        pinned = [
+            ({"target": t, "arm": a}, meter)
+            for (t, a), meter in sorted(meters.pinned_arms.items())
+            if meter.requests
+        ]
+        self.family(
+            "pinned_requests_total",
+            "counter",
+            "Requests of pinned tenants that ended; in no other count of an arm.",
+            [(labels, meter.requests) for labels, meter in pinned],
+        )
+        self.family(
+            "pinned_errors_total",
+            "counter",
+            "Failed requests of pinned tenants by kind.",
+            [
+                ({**labels, "kind": kind}, count)
+                for labels, meter in pinned
+                for kind, count in sorted(meter.errors.items())
+            ],
+        )
 
     def text(self) -> str:
         return "\n".join([*self._lines, ""])

@@ -21,10 +21,10 @@ from multidict import CIMultiDict
 from rampway.gateway import pairing
 from rampway.gateway.answerreading import Reader, Reading
 from rampway.gateway.answers import SERVER, Kept, Rejected, failure, kind_of_status, own_answer
+from rampway.gateway.callers import Callers
 from rampway.gateway.counting import OTHER_KIND, Outcome
-from rampway.gateway.headers import REQUEST_ID, passed_back, passed_on, trace_id_of, with_fields
+from rampway.gateway.headers import passed_back, passed_on, trace_id_of, with_fields
 from rampway.gateway.metrics import Meters
-from rampway.gateway.requestids import RequestIds
 from rampway.gateway.routing import Passage, Router
 from rampway.gateway.settings import Settings
 from rampway.gateway.shadowing import Copier, Copy
@@ -68,7 +68,7 @@ class Proxy:
         self._clock = clock
         self._timeout = aiohttp.ClientTimeout(total=None, connect=settings.timeouts.connect)
         self._reader = Reader(settings.limits, settings.routes)
-        self._ids = RequestIds()
+        self._callers = Callers(settings.units, settings.tenants)
         self._draining = False
         self._idle = asyncio.Event()
         self.copiers: dict[str, tuple[int, Copier]] = {}  # per target, with its epoch
@@ -112,20 +112,20 @@ class Proxy:
             raise _unknown(target)
         body = await self._body_of(request)
         told = request.headers
-        request_id = told.get(REQUEST_ID) or self._ids.draw()
-        unit = told.get(self._settings.unit_header) or request_id
+        caller = self._callers.who(request.remote, told)
+        request_id = caller.request_id
         readable_id = _readable(request_id)
         passage = self._router.admit(
             target,
-            unit.encode("utf-8", "surrogateescape"),
-            readable_id,
+            caller._replace(request_id=readable_id) if readable_id is not request_id else caller,
             trace_id_of(told) or readable_id,
         )
         if passage is None:
             raise _unknown(target)
         if self._settings.capture.answers and len(body) <= self._settings.shadow.body_bytes:
             passage.asked = body
-        call = Call(request, passage, request_id, rest, passed_on(told), body, Outcome())
+        headers = self._callers.believed(caller, passed_on(told))
+        call = Call(request, passage, request_id, rest, headers, body, Outcome())
         try:
             return await self._pass(call)
         except asyncio.CancelledError:

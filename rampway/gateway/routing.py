@@ -8,19 +8,20 @@ from rampway.gateway.answerlog import LINE_BYTES, CopiedRecord, LiveRecord, Spli
 from rampway.gateway.assignment import Split, assign
 from rampway.gateway.pairing import BASELINE_FAILED, CLIENT, Pairing, TargetTally
 from rampway.gateway.sampling import ArmTally, Sampling
-from rampway.gateway.terms import ALL_BP, Arm, Clock, Ending, Served
+from rampway.gateway.terms import ALL_BP, Arm, Clock, Ending, Reason, Served
 from rampway.gateway.trafficlog import Entry, TrafficFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rampway.gateway.callers import Caller
     from rampway.gateway.counting import ArmCell, Outcome, SegmentCounter
     from rampway.gateway.counts import Counts
     from rampway.gateway.metrics import ArmMeter, Meters
     from rampway.gateway.pairing import Pair
     from rampway.gateway.sampling import Draw
     from rampway.gateway.settings import Settings
-    from rampway.gateway.splits import TargetSplit
+    from rampway.gateway.splits import Claim, TargetSplit
     from rampway.gateway.spool import Half, PairRecord
 
 FOREVER = float("inf")
@@ -37,6 +38,9 @@ class Route:
         "lease_until",
         "meters",
         "pairing",
+        "pinned_meters",
+        "pins",
+        "reason",
         "release",
         "sampling",
         "segment",
@@ -71,14 +75,11 @@ class Route:
         self.pairing = pairing
         self.sampling = sampling
         self.meters: dict[Arm, ArmMeter] = {arm: meters.of(split.target, arm) for arm in Arm}
-        self.split: Split | None = None
-        if claim is not None:
-            self.split = Split(
-                salt=bytes.fromhex(claim.salt),
-                release=claim.release,
-                share_bp=claim.share_bp,
-                shadow_bp=claim.shadow_bp,
-            )
+        self.pinned_meters = {arm: meters.pinned(split.target, arm) for arm in Arm}
+        # Once promoted, the candidate is the baseline: there is nothing to be pinned away from.
+        self.pins = self.share_bp > 0 and claim is not None and claim.ended is None
+        self.reason = _reason(claim)
+        self.split = None if claim is None else _split_of(claim)
 
 
 class Passage:
@@ -92,6 +93,8 @@ class Passage:
         "cell",
         "draw",
         "pair",
+        "pin",
+        "reason",
         "request_id",
         "route",
         "served",
@@ -101,13 +104,17 @@ class Passage:
     )
 
     def __init__(
-        self, route: Route, arm: Arm, served: Served, unit: bytes, request_id: str, trace_id: str
+        self,
+        route: Route,
+        served: tuple[Arm, Served, Reason],
+        caller: Caller,
+        trace_id: str,
     ) -> None:
         self.route = route
-        self.arm = arm
-        self.served = served
-        self.unit = unit
-        self.request_id = request_id
+        self.arm, self.served, self.reason = served
+        self.unit = caller.unit
+        self.pin = caller.pin
+        self.request_id = caller.request_id
         self.trace_id = trace_id
         self.began = 0.0
         self.wall = 0.0
@@ -156,8 +163,12 @@ class Router:
     def knows(self, target: str) -> bool:
         return target in self._routes
 
-    def admit(self, target: str, unit: bytes, request_id: str, trace_id: str) -> Passage | None:
-        """Give the request its arm; None for a target that is not registered."""
+    def admit(self, target: str, caller: Caller, trace_id: str) -> Passage | None:
+        """Give the request its arm; None for a target that is not registered.
+
+        A pinned tenant is not dealt an arm: counted with those who are, it would shift one arm's
+        figures and the sample ratio; copied or judged, it would see the candidate after all.
+        """
         route = self._routes.get(target)
         if route is None:
             return None
@@ -165,20 +176,18 @@ class Router:
         if now.monotonic >= route.lease_until:
             self.lapse(target)
             route = self._routes[target]
-        arm, served = Arm.BASELINE, route.baseline
-        if route.share_bp and route.split and route.candidate:
-            arm = assign(unit, route.split)
-            served = route.candidate if arm is Arm.CANDIDATE else route.baseline
-        passage = Passage(route, arm, served, unit, request_id, trace_id)
+        unit, passage = caller.unit, Passage(route, _served(route, caller), caller, trace_id)
         passage.began, passage.wall = now
-        passage.cell = route.counter.start(arm, hash(unit), now.monotonic)
+        if caller.pin is not None:
+            return passage
+        passage.cell = route.counter.start(passage.arm, hash(unit), now.monotonic)
         if route.pairing and route.split and route.split.copies(unit):
-            told = unit.decode(errors="replace")
+            told = route.split.pseudonym(unit)
             note = self._log_pair(passage) if self._files.keeps_answers else None
             passage.pair = route.pairing.open(told, trace_id, now.monotonic, note)
         if route.sampling and route.split and passage.cell is not None:
             point = route.split.draw_point(unit)
-            passage.draw = route.sampling.draw(arm, point, unit, trace_id, now.monotonic)
+            passage.draw = route.sampling.draw(passage.arm, point, unit, trace_id, now.monotonic)
         return passage
 
     def finish(self, passage: Passage, outcome: Outcome) -> float:
@@ -187,7 +196,8 @@ class Router:
         route = passage.route
         if passage.cell is not None:
             passage.cell.finish(took, outcome, route.counter.timing)
-        meter = route.meters[passage.arm]
+        meters = route.meters if passage.pin is None else route.pinned_meters
+        meter = meters[passage.arm]
         meter.note(took, outcome.finding)
         if outcome.kind is not None:
             meter.note_error(outcome.kind)
@@ -204,7 +214,7 @@ class Router:
             route.sampling.end(passage.draw, outcome, took)
         entry = _entry(passage, outcome, took)
         self._files.log(entry)
-        if self._files.keeps_answers and passage.pair is None:
+        if self._files.keeps_answers and passage.pair is None and passage.pin is None:
             self._log_answer(passage, entry)
         return took
 
@@ -318,9 +328,40 @@ class Router:
                 began_at=split.segment.began_at,
                 spool=self._files.spool(split.target),
                 totals=totals,
+                pseudonym=_split_of(claim).pseudonym,
             )
         )
         return mine[-1]
+
+
+def _split_of(claim: Claim) -> Split:
+    return Split(
+        salt=bytes.fromhex(claim.salt),
+        release=claim.release,
+        share_bp=claim.share_bp,
+        shadow_bp=claim.shadow_bp,
+    )
+
+
+def _served(route: Route, caller: Caller) -> tuple[Arm, Served, Reason]:
+    if not route.share_bp or route.split is None or route.candidate is None:
+        return Arm.BASELINE, route.baseline, route.reason
+    if caller.pin is not None and route.pins:
+        arm, reason = caller.pin, Reason.TARGETING_MATCH
+    else:
+        arm, reason = assign(caller.unit, route.split), route.reason
+    return arm, route.candidate if arm is Arm.CANDIDATE else route.baseline, reason
+
+
+def _reason(claim: Claim | None) -> Reason:
+    """Why whoever is not pinned has his arm."""
+    if claim is None:
+        return Reason.DEFAULT
+    if claim.ended is Ending.ROLLED_BACK or claim.pinned_by is not None:
+        return Reason.DISABLED
+    if claim.share_bp == 0:
+        return Reason.DEFAULT
+    return Reason.SPLIT if claim.share_bp < ALL_BP else Reason.STATIC
 
 
 def _entry(
@@ -336,6 +377,7 @@ def _entry(
         epoch=route.epoch,
         segment=route.segment,
         arm=shadow or passage.arm,
+        reason=passage.reason,
         shadow=shadow is not None,
         status=outcome.status,
         latency_ms=took_seconds * 1_000,

@@ -7,6 +7,7 @@ says how many were drawn; their lines follow at once, or when their answers end.
 """
 
 from collections import deque
+from collections.abc import Callable
 from enum import Enum
 from heapq import heappush, heappushpop
 from typing import Final
@@ -115,6 +116,7 @@ class Sampling:
         began_at: float,
         spool: LossyFile[SpoolRecord],
         totals: dict[Arm, ArmTally],
+        pseudonym: Callable[[bytes], str],
     ) -> None:
         self.target = target
         self.release = release
@@ -123,6 +125,7 @@ class Sampling:
         self._began_at = began_at
         self._spool = spool
         self._totals = totals
+        self._pseudonym = pseudonym
         self._candidates_max = candidates_per_slice(settings, counter.timing)
         self._slices: dict[int, dict[Arm, Lowest]] = {}
         self._awaited: dict[int, set[Draw]] = {}  # by slice, in order
@@ -264,7 +267,7 @@ class Sampling:
             segment=self.counter.number,
             i=draw.index,
             arm=draw.arm,
-            unit=draw.unit.decode(errors="replace"),
+            unit=self._pseudonym(draw.unit),
             trace=draw.trace,
             request=draw.request if judged else None,
             answer=draw.answer if judged else None,

@@ -3,6 +3,7 @@
 import os
 import tomllib
 from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Final, Self
 
@@ -27,6 +28,19 @@ Port = Annotated[int, Field(ge=0, le=65_535)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Count = Annotated[int, Field(ge=1, le=10_000_000)]
 Bytes = Annotated[int, Field(ge=1, le=64 * 1024 * MIB)]
+
+
+def _lower(name: object) -> object:
+    return name.lower() if isinstance(name, str) else name
+
+
+def _network(told: object) -> object:
+    return ip_network(told) if isinstance(told, str) else told  # its errors name the rule
+
+
+HeaderName = Annotated[str, BeforeValidator(_lower), Field(pattern=r"^[a-z0-9-]{1,64}$")]
+Networks = tuple[Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)], ...]
+LOOPBACK: Final[Networks] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
 
 
 class BadSettings(Exception):
@@ -81,6 +95,35 @@ class UpstreamSettings(Part):
         if parsed.query or parsed.fragment or parsed.username or parsed.password:
             raise ValueError("an upstream's url has no query, no fragment and no credentials")
         return url.rstrip("/")
+
+
+class UnitSettings(Part):
+    """Whom a request is counted for: the first of `headers` that it has, else its id.
+
+    Only a direct peer in `trusted_edges` may say it; of anybody else the id is drawn.
+    """
+
+    headers: Annotated[tuple[HeaderName, ...], Field(min_length=1, max_length=8)] = (
+        "x-request-id",
+    )
+    trusted_edges: Networks = LOOPBACK
+
+
+class TenantSettings(Part):
+    """Values of `header`, from trusted edges, that are not dealt an arm but pinned to one."""
+
+    header: HeaderName | None = None
+    baseline: frozenset[str] = frozenset()
+    candidate: frozenset[str] = frozenset()
+
+    @model_validator(mode="after")
+    def _can_be_told(self) -> Self:
+        if (self.baseline or self.candidate) and self.header is None:
+            raise ValueError("pinned tenants need `header`, which names the tenant")
+        both = sorted(self.baseline & self.candidate)
+        if both:
+            raise ValueError(f"a tenant has one arm; pinned to both: {', '.join(both)}")
+        return self
 
 
 class TimeoutSettings(Part):
@@ -184,7 +227,8 @@ class Settings(Part):
     data_port: Port = 8080
     admin_host: str = "127.0.0.1"
     admin_port: Port = 8081
-    unit_header: HeaderName = "x-request-id"
+    units: UnitSettings = UnitSettings()
+    tenants: TenantSettings = TenantSettings()
     timeouts: TimeoutSettings = TimeoutSettings()
     limits: LimitSettings = LimitSettings()
     shadow: ShadowSettings = ShadowSettings()

@@ -76,6 +76,16 @@ class Arm(StrEnum):
     CANDIDATE = "candidate"
 
 
+class Reason(StrEnum):
+    """Why a request has its arm, in the words of OpenTelemetry's feature-flag conventions."""
+
+    SPLIT = "split"  # dealt by the hash
+    TARGETING_MATCH = "targeting_match"  # its tenant is pinned
+    STATIC = "static"  # the candidate has all traffic
+    DISABLED = "disabled"  # the release was pinned, rolled back or lost its lease
+    DEFAULT = "default"  # no release asks for a share
+
+
 class Serve(Fact):
     """How an artifact is served: a configured upstream by name, and what is set on each request."""
 

@@ -29,6 +29,7 @@ class Entry(NamedTuple):
     epoch: int
     segment: int
     arm: str
+    reason: str
     shadow: bool
     status: int | None
     latency_ms: float
@@ -52,6 +53,7 @@ def encode(entry: Entry) -> bytes:
             "epoch": entry.epoch,
             "segment": entry.segment,
             "arm": entry.arm,
+            "reason": entry.reason,
             "shadow": entry.shadow,
             "status": entry.status,
             "latency_ms": round(entry.latency_ms, 3),

@@ -66,6 +66,7 @@ class Sampled:
             began_at=1_700_000_000.0,
             spool=self.file,
             totals=self.totals,
+            pseudonym=bytes.decode,
         )
 
     def start(self, arm: Arm, point: int, seconds: float = 0.0) -> Draw | None:
@@ -127,6 +128,7 @@ def sample(requests: list[tuple[Arm, int]], outcomes: list[Outcome]) -> set[str]
         began_at=0.0,
         spool=spool,
         totals={arm: ArmTally() for arm in Arm},
+        pseudonym=bytes.decode,
     )
     for (arm, point), outcome in zip(requests, outcomes, strict=True):
         draw = sampling.draw(arm, point, b"%d" % point, "t", BEGAN)
@@ -438,7 +440,7 @@ async def test_live_answers_of_both_arms_are_spooled_once_per_request_id() -> No
             assert line["answer"]["body"] == {
                 "by": {"baseline": "a", "candidate": "b"}[line["arm"]]
             }
-            assert line["request"]["n"] == int(line["unit"][1:])
+            assert line["request"]["n"] == int(line["trace"][1:])
         assert [mark["i"] for mark in marks] == list(range(len(marks)))
         assert all(mark["candidate"] <= 10 for mark in marks)
         assert all(mark["baseline"] <= 4 * mark["candidate"] for mark in marks)

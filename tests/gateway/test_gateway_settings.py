@@ -37,7 +37,8 @@ def test_defaults_are_those_of_the_page(path: Path) -> None:
     assert (settings.data_host, settings.admin_host) == ("127.0.0.1", "127.0.0.1")
     assert settings.limits.request_body_bytes == 8 * 1024 * 1024
     assert settings.upstreams["a"].url == "http://127.0.0.1:9000/v1"
-    assert settings.unit_header == "x-request-id"
+    assert settings.units.headers == ("x-request-id",)
+    assert [str(network) for network in settings.units.trusted_edges] == ["127.0.0.0/8", "::1/128"]
 
 
 def test_the_documented_settings_are_the_defaults(path: Path) -> None:
@@ -67,6 +68,13 @@ def test_the_documented_settings_are_the_defaults(path: Path) -> None:
             "read as its API says: no pointers",
         ),
         (GOOD + "[upstreams.a.models.m]\nprompt_price = -1\n", "upstreams.a.models.m.prompt_price"),
+        (GOOD + '[units]\ntrusted_edges = ["10.0.0.1/8"]\n', "has host bits set"),
+        (GOOD + "[units]\nheaders = []\n", "units.headers: Tuple should have at least 1 item"),
+        (GOOD + '[tenants]\nbaseline = ["acme"]\n', "pinned tenants need `header`"),
+        (
+            GOOD + '[tenants]\nheader = "X-T"\nbaseline = ["a"]\ncandidate = ["a", "b"]\n',
+            "a tenant has one arm; pinned to both: a",
+        ),
         ('[upstreams.a]\nurl = "http://x"\n', "state_dir: Field required"),
     ],
 )

@@ -72,7 +72,7 @@ async def test_each_sampled_request_is_copied_once_and_both_answers_are_spooled(
         assert {heard.json()["model"] for heard in plane.b.heard} == {"new"}
         assert {heard.headers["X-Prompt"] for heard in plane.b.heard} == {"p2"}
         assert not any(heard.is_copy for heard in plane.a.heard)
-        [pair] = [line for line in spooled(plane, "pair") if line["unit"] == "u7"]
+        [pair] = [line for line in spooled(plane, "pair") if line["trace"] == "u7"]
         assert pair["request"] == {"model": "old", "n": 7}
         assert (pair["baseline"]["body"], pair["candidate"]["body"]) == (
             {"by": "a"},
