@@ -37,6 +37,7 @@ COMMANDS = {
     "doctor": ("clients.commands.operate", "Check every part that a release needs."),
     "worker": ("clients.commands.operate", "Run a worker."),
     "gateway": ("clients.commands.operate", "Run the gateway, or end a split by hand."),
+    "router": ("clients.commands.router", "Deal units to arms as the gateway would."),
     "judge": ("clients.commands.operate", "Run the judge."),
     "completion": ("clients.commands.operate", "Print the shell's completion script."),
     "exit-codes": ("clients.commands.operate", "What each exit code means."),

@@ -34,7 +34,11 @@ class Split:
 
     def copies(self, unit: bytes) -> bool:
         """Is a request of this unit sampled for the shadow? Independent of its arm."""
-        return _point_bp(self._copies, unit) < self.shadow_bp
+        return self.shadow_point_bp(unit) < self.shadow_bp
+
+    def shadow_point_bp(self, unit: bytes) -> int:
+        """Where the unit stands for the shadow, from 0 to 9,999: it is copied below the rate."""
+        return _point_bp(self._copies, unit)
 
     def point_bp(self, unit: bytes) -> int:
         """Where the unit stands, from 0 to 9,999: it is the candidate's below the share."""

@@ -58,7 +58,6 @@ def _as_list(told: object) -> object:
 
 
 Price = Annotated[float, Field(ge=0, le=1_000_000)]  # per million tokens, in any one currency
-HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,64}$")]
 Pointers = Annotated[
     tuple[Annotated[str, Field(pattern=r"^(/([^~/]|~[01])*)+$", max_length=200)], ...],
     BeforeValidator(_as_list),

@@ -2,13 +2,18 @@
 
 import hmac
 import json
+import os
 import re
+import subprocess
+import sys
+from collections import Counter
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binom
+from scipy.stats import binom, chisquare
 
 from rampway.gateway.assignment import Split, assign
 from rampway.gateway.terms import ALL_BP, Arm
@@ -49,6 +54,76 @@ def test_a_unit_gets_the_same_arm_from_every_split_with_the_same_key(
 def test_nobody_is_exposed_at_share_0_and_everybody_at_10_000(unit: bytes) -> None:
     assert assign(unit, split(0)) is Arm.BASELINE
     assert assign(unit, split(ALL_BP)) is Arm.CANDIDATE
+
+
+def test_a_million_ids_at_1_percent_land_inside_the_exact_binomial_interval() -> None:
+    ids = 1_000_000
+    at_one_percent = split(100, salt=b"\x29" * 32)
+
+    exposed = sum(assign(b"%x" % i, at_one_percent) is Arm.CANDIDATE for i in range(ids))
+
+    low, high = binom.interval(0.999, ids, 0.01)
+    assert low <= exposed <= high
+
+
+def test_a_ramp_from_1_over_5_and_25_to_100_percent_moves_no_unit_back() -> None:
+    told = [b"user-%d" % i for i in range(50_000)]
+    exposed: set[bytes] = set()
+
+    for share_bp in (100, 500, 2_500, ALL_BP):
+        step = split(share_bp, release="ramp")
+        now = {unit for unit in told if assign(unit, step) is Arm.CANDIDATE}
+        assert exposed <= now
+        exposed = now
+
+    assert exposed == set(told)
+
+
+def test_every_point_of_the_ten_thousand_is_dealt_alike() -> None:
+    units_dealt, groups = 200_000, 100
+    dealt = split(0, salt=b"\x31" * 32)
+    counts = Counter(dealt.point_bp(b"%d" % i) * groups // ALL_BP for i in range(units_dealt))
+
+    fit = chisquare([counts[group] for group in range(groups)])
+
+    assert fit.pvalue > 0.0001
+
+
+def test_arm_shadow_and_judge_are_dealt_independently_of_each_other() -> None:
+    dealt = split(5_000, salt=b"\x2f" * 32, shadow_bp=5_000)
+    told = [b"%d" % i for i in range(40_000)]
+    halves = {
+        "arm": [assign(unit, dealt) is Arm.CANDIDATE for unit in told],
+        "copied": [dealt.copies(unit) for unit in told],
+        "judged": [dealt.draw_point(unit) < 2**63 for unit in told],
+        "named": [int(dealt.pseudonym(unit), 16) < 2**63 for unit in told],
+    }
+
+    together = {
+        (one, other): sum(a and b for a, b in zip(halves[one], halves[other], strict=True))
+        for one, other in combinations(halves, 2)
+    }
+
+    low, high = binom.interval(0.9999, len(told), 0.25)
+    assert {pair: n for pair, n in together.items() if not low <= n <= high} == {}
+
+
+def test_another_process_with_another_hash_seed_deals_the_same_arms() -> None:
+    code = (
+        "from rampway.gateway.assignment import Split\n"
+        "split = Split(salt=bytes(range(32)), release='r1', share_bp=0, shadow_bp=0)\n"
+        "print([split.point_bp(b'u%d' % i) for i in range(500)])"
+    )
+    mine = [split(0).point_bp(b"u%d" % i) for i in range(500)]
+
+    for seed in ("0", "1", "4242"):
+        told = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+        )
+        assert json.loads(told.stdout) == mine
 
 
 def test_chosen_units_at_1_percent_land_inside_the_exact_binomial_interval() -> None:
