@@ -8,6 +8,7 @@ from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from clients.exits import Exit, Failure
 from clients.findings import SECONDS, START, Check, State, bounded
 from clients.installation import check_installation
 from clients.opening import open_data_plane, open_registry, registry_exists, settings
@@ -216,9 +217,13 @@ async def _http(
 ) -> "tuple[httpx.AsyncClient, httpx.AsyncClient]":
     import httpx
 
-    token = found.gateway_token
-    headers = {"authorization": f"Bearer {token.get_secret_value()}"} if token else {}
-    gateway = httpx.AsyncClient(base_url=found.gateway_url, timeout=SECONDS, headers=headers)
+    from workers.gateway_http import gateway_http
+    from workers.settings import SettingsError
+
+    try:
+        gateway = gateway_http(found, timeout=SECONDS)
+    except SettingsError as wrong:
+        raise Failure(str(wrong), Exit.USAGE) from wrong
     judge = httpx.AsyncClient(base_url=found.judge_url, timeout=SECONDS)
     return await stack.enter_async_context(gateway), await stack.enter_async_context(judge)
 

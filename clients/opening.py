@@ -11,6 +11,7 @@ from clients.exits import Exit, Failure
 from clients.settings import adopt_stack, home
 
 if TYPE_CHECKING:
+    import httpx
     from temporalio.client import Client
 
     from clients.client import Releases
@@ -96,6 +97,20 @@ def registry_file(url: str) -> Path | None:
 
 
 @asynccontextmanager
+async def open_gateway() -> AsyncGenerator["httpx.AsyncClient"]:
+    """The gateway's admin API. Raises Failure (usage) where its certificates cannot be used."""
+    from workers.gateway_http import gateway_http
+    from workers.settings import SettingsError
+
+    try:
+        http = gateway_http(settings(), timeout=HTTP_SECONDS)
+    except SettingsError as wrong:
+        raise Failure(str(wrong), Exit.USAGE) from wrong
+    async with http:
+        yield http
+
+
+@asynccontextmanager
 async def open_data_plane() -> AsyncGenerator[DataPlane]:
     """Gateway and judge; nothing is asked of them yet."""
     import httpx
@@ -104,12 +119,8 @@ async def open_data_plane() -> AsyncGenerator[DataPlane]:
     from rampway.adapters.traffic_gateway import GatewayTraffic
 
     found = settings()
-    token = found.gateway_token
-    headers = {"authorization": f"Bearer {token.get_secret_value()}"} if token else {}
     async with (
-        httpx.AsyncClient(
-            base_url=found.gateway_url, timeout=HTTP_SECONDS, headers=headers
-        ) as gateway,
+        open_gateway() as gateway,
         httpx.AsyncClient(base_url=found.judge_url, timeout=HTTP_SECONDS) as judge,
     ):
         yield DataPlane(GatewayTraffic(gateway), GatewayEvidence(gateway, judge))

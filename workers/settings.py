@@ -26,6 +26,9 @@ class Settings(BaseModel):
     registry_url: str = "sqlite:///.rampway/registry.db"
     gateway_url: str = "http://127.0.0.1:8601"
     gateway_token: SecretStr | None = None
+    gateway_ca: Path | None = None
+    gateway_certificate: Path | None = None
+    gateway_key: Path | None = None
     judge_url: str = "http://127.0.0.1:8602"
     pages_file: Path = Path(".rampway/pages.jsonl")
     environment: str = Field(default="production", pattern=r"^[a-z0-9-]{1,32}$")

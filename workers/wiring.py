@@ -21,6 +21,7 @@ from rampway.adapters.traffic_gateway import GatewayTraffic
 from rampway.ports import Clock, EvidenceSource, OwnRun, Pager, Registry, Traffic
 from rampway.release.records import Page
 from workers.clock import SystemClock
+from workers.gateway_http import gateway_http
 from workers.own_run import TemporalRun
 from workers.settings import Settings
 from workflows.calls import WATCH_QUEUE_SUFFIX
@@ -72,12 +73,8 @@ class Pagers:
 @asynccontextmanager
 async def open_ports(settings: Settings) -> AsyncGenerator[Ports]:
     """Open every outside system that the settings name."""
-    token = settings.gateway_token
-    headers = {"authorization": f"Bearer {token.get_secret_value()}"} if token else {}
     async with (
-        httpx.AsyncClient(
-            base_url=settings.gateway_url, timeout=HTTP_TIMEOUT, headers=headers
-        ) as gateway,
+        gateway_http(settings, timeout=HTTP_TIMEOUT) as gateway,
         httpx.AsyncClient(base_url=settings.judge_url, timeout=HTTP_TIMEOUT) as judge,
     ):
         registry = SqlRegistry.open(settings.registry_url)

@@ -16,6 +16,7 @@ import structlog
 from aiohttp import web
 
 from rampway.gateway.admin import Admin
+from rampway.gateway.admintls import admin_context
 from rampway.gateway.authority import Authority
 from rampway.gateway.clockwork import keep_doing
 from rampway.gateway.counts import Counts
@@ -95,7 +96,7 @@ async def gateway(settings: Settings) -> AsyncGenerator[dict[str, str | int]]:
             "pid": os.getpid(),
         }
         replace_file(directory / ADDRESS_FILE, orjson.dumps(address))
-        _warn(settings, authority)
+        _warn(authority)
         # What exists now lives as long as the process: the collector need not look at it again.
         gc.collect()
         gc.freeze()
@@ -148,10 +149,14 @@ async def _end(task: asyncio.Task[None]) -> None:
 
 
 async def _listen_admin(parts: AsyncExitStack, settings: Settings, admin: Admin) -> int:
-    runner = web.AppRunner(admin.application(), access_log=None, shutdown_timeout=1.0)
+    tls = admin_context(settings.admin_tls) if settings.admin_tls else None
+    runner = web.AppRunner(
+        admin.application(), access_log=None, shutdown_timeout=1.0, logger=_silent()
+    )
     await runner.setup()
     parts.push_async_callback(runner.cleanup)
-    return await _bind(web.TCPSite(runner, settings.admin_host, settings.admin_port))
+    site = web.TCPSite(runner, settings.admin_host, settings.admin_port, ssl_context=tls)
+    return await _bind(site)
 
 
 async def _listen_data(parts: AsyncExitStack, settings: Settings, proxy: Proxy) -> int:
@@ -218,12 +223,6 @@ def _silent() -> logging.Logger:
     return logger
 
 
-def _warn(settings: Settings, authority: Authority) -> None:
-    if settings.admin_token is None and settings.admin_host not in {
-        "127.0.0.1",
-        "::1",
-        "localhost",
-    }:
-        _log.warning("admin.open", host=settings.admin_host, next="set RAMPWAY_GATEWAY_TOKEN")
+def _warn(authority: Authority) -> None:
     if authority.unreadable:
         _log.error("state.unreadable", why=authority.unreadable, next="register the targets again")

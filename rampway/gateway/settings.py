@@ -217,6 +217,14 @@ class CaptureSettings(Part):
     spool_pending_bytes: Bytes = 32 * MIB
 
 
+class AdminTlsSettings(Part):
+    """Files in PEM. Only who has a certificate signed by `client_ca` reaches the admin API."""
+
+    certificate: Path
+    key: Path
+    client_ca: Path
+
+
 class Settings(Part):
     """All settings of one gateway."""
 
@@ -234,7 +242,18 @@ class Settings(Part):
     judged: JudgedSettings = JudgedSettings()
     routes: dict[Annotated[str, Field(pattern=r"^[/*]", max_length=200)], RouteSettings] = {}
     capture: CaptureSettings = CaptureSettings()
+    admin_tls: AdminTlsSettings | None = None
     admin_token: str | None = Field(default=None, min_length=16, repr=False)
+
+    @model_validator(mode="after")
+    def _admin_is_guarded(self) -> Self:
+        guarded = self.admin_token is not None or self.admin_tls is not None
+        if not guarded and self.admin_host not in {"127.0.0.1", "::1", "localhost"}:
+            raise ValueError(
+                f"admin_host {self.admin_host} lets others set the traffic: set {TOKEN_VARIABLE}, "
+                "or [admin_tls]"
+            )
+        return self
 
 
 def from_environment() -> Settings:

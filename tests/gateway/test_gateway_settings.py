@@ -42,7 +42,7 @@ def test_defaults_are_those_of_the_page(path: Path) -> None:
 
 
 def test_the_documented_settings_are_the_defaults(path: Path) -> None:
-    [documented] = re.findall(r"```toml\n(.*?)```", DOCS.read_text(), flags=re.DOTALL)
+    documented = re.findall(r"```toml\n(.*?)```", DOCS.read_text(), flags=re.DOTALL)[0]
     path.write_text(documented)
     told = read(path).model_dump(exclude={"state_dir", "upstreams"})
 
@@ -75,6 +75,8 @@ def test_the_documented_settings_are_the_defaults(path: Path) -> None:
             GOOD + '[tenants]\nheader = "X-T"\nbaseline = ["a"]\ncandidate = ["a", "b"]\n',
             "a tenant has one arm; pinned to both: a",
         ),
+        ('admin_host = "0.0.0.0"\n' + GOOD, f"set {TOKEN_VARIABLE}, or [admin_tls]"),
+        (GOOD + '[admin_tls]\nkey = "k"\n', "admin_tls.certificate: Field required"),
         ('[upstreams.a]\nurl = "http://x"\n', "state_dir: Field required"),
     ],
 )
