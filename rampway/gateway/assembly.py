@@ -88,6 +88,7 @@ async def gateway(settings: Settings) -> AsyncGenerator[dict[str, str | int]]:
         )
         writer.start()
         _keep_time(parts, authority=authority, counts=counts, router=router, clock=clock)
+        parts.push_async_callback(_end, asyncio.create_task(proxy.load.keep_time()))
         address: dict[str, str | int] = {
             "admin_host": settings.admin_host,
             "admin_port": await _listen_admin(parts, settings, admin),

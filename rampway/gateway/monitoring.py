@@ -129,6 +129,20 @@ class Monitoring:
             ],
         )
 
+        budgets = sorted(self._proxy.budgets.items())
+        page.family(
+            "shadow_tokens_total",
+            "counter",
+            "Tokens of copies, as told or estimated.",
+            [({"target": target}, budget.tokens_total) for target, budget in budgets],
+        )
+        page.family(
+            "shadow_spend_total",
+            "counter",
+            "What copies cost, at the prices of the settings.",
+            [({"target": target}, budget.spend_total) for target, budget in budgets],
+        )
+
     def _judged(self, page: Page) -> None:
         drawn = [
             ({"target": target, "arm": arm}, tally)

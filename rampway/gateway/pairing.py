@@ -15,6 +15,8 @@ from rampway.gateway.spool import Half, MarkRecord, PairRecord, SpoolRecord
 GRACE_SECONDS: Final = 1.0  # beyond the copy's own time-out
 QUEUE_FULL: Final = "queue_full"
 BREAKER: Final = "breaker"
+BUDGET: Final = "budget"  # the target's copies, tokens or money of this minute are used up
+LOAD: Final = "load"  # the callers' own requests need this process for themselves
 TIMEOUT: Final = "timeout"
 CLIENT: Final = "client"  # the caller left, or was never answered in full
 BASELINE_LATE: Final = "baseline_late"

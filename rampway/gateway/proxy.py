@@ -24,9 +24,11 @@ from rampway.gateway.answers import SERVER, Kept, Rejected, failure, kind_of_sta
 from rampway.gateway.callers import Callers
 from rampway.gateway.counting import OTHER_KIND, Outcome
 from rampway.gateway.headers import passed_back, passed_on, trace_id_of, with_fields
+from rampway.gateway.load import Load
 from rampway.gateway.metrics import Meters
 from rampway.gateway.routing import Passage, Router
 from rampway.gateway.settings import Settings
+from rampway.gateway.shadowbudget import Budget
 from rampway.gateway.shadowing import Copier, Copy
 from rampway.gateway.spool import Half
 from rampway.gateway.terms import Clock
@@ -72,6 +74,8 @@ class Proxy:
         self._draining = False
         self._idle = asyncio.Event()
         self.copiers: dict[str, tuple[int, Copier]] = {}  # per target, with its epoch
+        self.budgets: dict[str, Budget] = {}  # per target
+        self.load = Load(settings.shadow, meters=meters, clock=clock)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         self._meters.in_flight += 1
@@ -303,7 +307,14 @@ class Proxy:
         target, epoch = passage.route.target, passage.route.epoch
         known = self.copiers.get(target)
         if known is None or known[0] != epoch:
-            copier = Copier(self._settings.shadow, router=self._router, clock=self._clock)
+            shadow = self._settings.shadow
+            copier = Copier(
+                shadow,
+                router=self._router,
+                clock=self._clock,
+                budget=self.budgets.setdefault(target, Budget(shadow)),
+                load=self.load,
+            )
             known = self.copiers[target] = (epoch, copier)
         return known[1]
 

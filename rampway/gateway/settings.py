@@ -28,6 +28,8 @@ Port = Annotated[int, Field(ge=0, le=65_535)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Count = Annotated[int, Field(ge=1, le=10_000_000)]
 Bytes = Annotated[int, Field(ge=1, le=64 * 1024 * MIB)]
+Rate = Annotated[float, Field(gt=0, le=1e12)]
+Price = Annotated[float, Field(ge=0, le=1_000_000)]  # per million tokens, in any one currency
 
 
 def _lower(name: object) -> object:
@@ -57,7 +59,6 @@ def _as_list(told: object) -> object:
     return (told,) if isinstance(told, str) else told
 
 
-Price = Annotated[float, Field(ge=0, le=1_000_000)]  # per million tokens, in any one currency
 Pointers = Annotated[
     tuple[Annotated[str, Field(pattern=r"^(/([^~/]|~[01])*)+$", max_length=200)], ...],
     BeforeValidator(_as_list),
@@ -181,7 +182,7 @@ class RouteSettings(Part):
 
 
 class ShadowSettings(Part):
-    """Bounds of the copies, per target."""
+    """Bounds of the copies, per target. Budgets are by the minute, prices in any one currency."""
 
     queued_copies: Count = 256
     queued_bytes: Bytes = 16 * MIB
@@ -192,6 +193,22 @@ class ShadowSettings(Part):
     open_pairs: Count = 4_096
     pair_bytes: Bytes = 16 * MIB
     body_bytes: Bytes = 256 * KIB
+    copies_per_minute: Rate | None = None
+    tokens_per_minute: Rate | None = None
+    spend_per_minute: Rate | None = None
+    price_per_million_read: Price = 0.0  # tokens that go into the candidate
+    price_per_million_written: Price = 0.0
+    load_in_flight: Count = 768  # requests; with more, none is copied
+    load_lag: Seconds = 0.1  # of the event loop; same
+
+    @model_validator(mode="after")
+    def _money_has_a_price(self) -> Self:
+        priced = self.price_per_million_read or self.price_per_million_written
+        if self.spend_per_minute is not None and not priced:
+            raise ValueError(
+                "spend_per_minute needs a price: price_per_million_read or price_per_million_written"
+            )
+        return self
 
 
 class JudgedSettings(Part):

@@ -6,22 +6,27 @@ A copy goes through a queue and a pool of its own; what does not fit is dropped 
 import asyncio
 from collections import deque
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import aiohttp
+import structlog
 from multidict import CIMultiDict
 
 from rampway.gateway import pairing
 from rampway.gateway.breaker import Breaker
-from rampway.gateway.counting import Outcome
+from rampway.gateway.counting import OTHER_KIND, Outcome
 from rampway.gateway.headers import SHADOW, with_fields
+from rampway.gateway.load import Load
 from rampway.gateway.pairing import Pair, Pairing
 from rampway.gateway.routing import Passage, Router
 from rampway.gateway.settings import ShadowSettings
+from rampway.gateway.shadowbudget import Budget, Charge
 from rampway.gateway.spool import Half
 from rampway.gateway.terms import Clock, Served
 from rampway.gateway.upstreams import Upstream
 
 _COPY_OVERHEAD_BYTES = 2_048  # what a waiting copy holds beside its body
+_log = structlog.get_logger("rampway.gateway")
 
 
 @dataclass(frozen=True)
@@ -43,14 +48,31 @@ class Copy:
         return len(self.body) + _COPY_OVERHEAD_BYTES
 
 
+class Waiting(NamedTuple):
+    """A copy that was charged and has not been sent."""
+
+    copy: Copy
+    charge: Charge
+
+
 class Copier:
     """The copies of one claim on one target."""
 
-    def __init__(self, settings: ShadowSettings, *, router: Router, clock: Clock) -> None:
+    def __init__(
+        self,
+        settings: ShadowSettings,
+        *,
+        router: Router,
+        clock: Clock,
+        budget: Budget,
+        load: Load,
+    ) -> None:
         self._settings = settings
         self._router = router
         self._clock = clock
-        self._queue: deque[Copy] = deque()
+        self._budget = budget
+        self._load = load
+        self._queue: deque[Waiting] = deque()
         self._queued_bytes = 0
         self._in_flight: set[asyncio.Task[None]] = set()
         self.breaker = Breaker(
@@ -59,19 +81,19 @@ class Copier:
 
     def offer(self, copy: Copy) -> None:
         """Take a copy, now or never; returns at once."""
-        size = copy.size_bytes
-        if len(self._in_flight) < self._settings.connections:
-            self._start(copy)
-        elif self.breaker.is_open():
-            copy.pairing.miss(copy.pair, pairing.BREAKER)
-        elif (
-            len(self._queue) >= self._settings.queued_copies
-            or self._queued_bytes + size > self._settings.queued_bytes
-        ):
-            copy.pairing.miss(copy.pair, pairing.QUEUE_FULL)
+        now = self._clock.monotonic()
+        missing = self._no_room(copy, now)
+        if missing is not None:
+            copy.pairing.miss(copy.pair, missing)
+            return
+        charge = self._budget.let_go(len(copy.body), now)
+        if charge is None:
+            copy.pairing.miss(copy.pair, pairing.BUDGET)
+        elif self._has_connection:
+            self._start(Waiting(copy, charge))
         else:
-            self._queue.append(copy)
-            self._queued_bytes += size
+            self._queue.append(Waiting(copy, charge))
+            self._queued_bytes += copy.size_bytes
 
     async def close(self) -> None:
         self._queue.clear()
@@ -79,24 +101,47 @@ class Copier:
             task.cancel()
         await asyncio.gather(*self._in_flight, return_exceptions=True)
 
-    def _start(self, copy: Copy) -> None:
+    def _no_room(self, copy: Copy, now: float) -> str | None:
+        """Why the copy cannot go, whatever is left of the budget."""
+        if self._load.is_high(now):
+            return pairing.LOAD
+        if self._has_connection:
+            return None
+        if self.breaker.is_open():
+            return pairing.BREAKER
+        full = len(self._queue) >= self._settings.queued_copies
+        if full or self._queued_bytes + copy.size_bytes > self._settings.queued_bytes:
+            return pairing.QUEUE_FULL
+        return None
+
+    @property
+    def _has_connection(self) -> bool:
+        return len(self._in_flight) < self._settings.connections
+
+    def _start(self, waiting: Waiting) -> None:
+        copy = waiting.copy
         if not self._router.is_shadowing(copy.pairing):
-            copy.pairing.miss(copy.pair, pairing.STOPPED)
+            self._give_up(waiting, pairing.STOPPED)
         elif not self.breaker.allows(self._clock.monotonic()):
-            copy.pairing.miss(copy.pair, pairing.BREAKER)
+            self._give_up(waiting, pairing.BREAKER)
         else:
-            task = asyncio.create_task(self._send(copy))
+            task = asyncio.create_task(self._send(waiting))
             self._in_flight.add(task)
             task.add_done_callback(self._ended)
 
+    def _give_up(self, waiting: Waiting, reason: str) -> None:
+        self._budget.give_back(waiting.charge)
+        waiting.copy.pairing.miss(waiting.copy.pair, reason)
+
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._in_flight.discard(task)
-        while self._queue and len(self._in_flight) < self._settings.connections:
-            copy = self._queue.popleft()
-            self._queued_bytes -= copy.size_bytes
-            self._start(copy)
+        while self._queue and self._has_connection:
+            waiting = self._queue.popleft()
+            self._queued_bytes -= waiting.copy.size_bytes
+            self._start(waiting)
 
-    async def _send(self, copy: Copy) -> None:
+    async def _send(self, waiting: Waiting) -> None:
+        copy, charge = waiting
         began = self._clock.monotonic()
         outcome, missing = Outcome(), None
         try:
@@ -105,8 +150,13 @@ class Copier:
             outcome.kind, missing = "timeout", pairing.TIMEOUT
         except (aiohttp.ClientError, OSError):
             outcome.kind, missing = "reset", pairing.CANDIDATE_FAILED
+        except Exception:  # noqa: BLE001 - whatever a candidate provokes ends its copy only
+            _log.exception("copy.failed", target=copy.pairing.target)
+            outcome.kind, missing = OTHER_KIND, pairing.CANDIDATE_FAILED
         else:
-            outcome.status, outcome.size_bytes = half.status, len(half.body or b"")
+            body = half.body or b""
+            outcome.status, outcome.size_bytes = half.status, len(body)
+            self._budget.answered(charge, len(copy.body), body, half.encoding)
             if outcome.size_bytes > self._settings.body_bytes:
                 missing = pairing.TOO_LARGE
             else:
@@ -116,6 +166,7 @@ class Copier:
             self.breaker.answered()
         else:
             self.breaker.failed(now)
+            self._budget.failed(charge)
         if missing is not None:
             copy.pairing.miss(copy.pair, missing)
         self._router.note_copy(copy.passage, outcome, now - began)

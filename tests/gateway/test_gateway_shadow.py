@@ -2,14 +2,13 @@
 
 import asyncio
 import time
-from typing import Any
 
 from aiohttp import web
+from shadowed_planes import missing, shadowing, spooled
 
 from support.gateway_process import (
     BASELINE,
     CANDIDATE,
-    DataPlane,
     Heard,
     accepted,
     data_plane,
@@ -37,23 +36,6 @@ async def says_the_canary(_heard: Heard) -> web.StreamResponse:
 async def hangs(_heard: Heard) -> web.StreamResponse:
     await asyncio.sleep(30)
     raise AssertionError
-
-
-async def shadowing(
-    plane: DataPlane, *, rate_bp: int = 10_000, candidate: dict[str, Any] | None = None
-) -> dict[str, Any]:
-    await plane.admin.register(slice_seconds=0.5, timeout_seconds=0.5)
-    token = await plane.admin.claim(candidate=candidate or served(CANDIDATE, "b"))
-    await plane.admin.shadow(token, 1, rate_bp)
-    return token
-
-
-def spooled(plane: DataPlane, kind: str) -> list[dict[str, Any]]:
-    return [line for line in plane.gateway.lines("spool-tutor.jsonl") if line["kind"] == kind]
-
-
-async def missing(plane: DataPlane, reason: str) -> float:
-    return await plane.admin.metric(f'shadow_missing_total{{target="tutor",reason="{reason}"}}')
 
 
 async def test_each_sampled_request_is_copied_once_and_both_answers_are_spooled() -> None:
