@@ -23,13 +23,14 @@ class Load:
         self._lag_before = 0.0
 
     def is_high(self, now: float) -> bool:
-        """Too much, at this moment or in the last two ticks."""
-        return self._meters.in_flight > self._in_flight_max or self.lag_seconds(now) > self._lag_max
+        """Too much at this moment?
 
-    def lag_seconds(self, now: float) -> float:
-        """How late the loop is, or was in the last two ticks: a lag that is over still has its queue."""
-        late = 0.0 if self._due is None else now - self._due
-        return max(late, self._lag, self._lag_before, 0.0)
+        One late tick is a pause, or another process's turn; a loop that has too much to do is late twice.
+        """
+        if self._meters.in_flight > self._in_flight_max:
+            return True
+        late_now = 0.0 if self._due is None else now - self._due
+        return max(min(late_now, self._lag), min(self._lag, self._lag_before)) > self._lag_max
 
     def tick(self, now: float) -> None:
         """The loop came to its next tick."""

@@ -11,6 +11,7 @@ import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
+from rampway.gateway.copypool import CopyConnector
 from rampway.gateway.headers import REQUEST_ID
 from rampway.gateway.settings import Settings, UpstreamSettings
 from rampway.gateway.tariffs import Tariff
@@ -54,7 +55,9 @@ class Upstream:
         traces.on_request_chunk_sent.append(_chunk_sent)
         self.plain = _session(connector)
         self.noted = _session(connector, traces)
-        self.copies = _session(_connector(of.shadow.connections, keep_alive))
+        self.copies = _session(
+            CopyConnector(limit=of.shadow.connections, keepalive_timeout=keep_alive)
+        )
         self.tariff = Tariff(settings.models)
         self.artifact_header = settings.artifact_header
         self._base = settings.url
