@@ -10,8 +10,8 @@ from rampway.gates.evidence import BaselineCounts, Evidence
 from rampway.gates.plans import AbPlan, SettlePlan, ShadowPlan, StagePlan, StepPlan
 from rampway.ports import Unreachable
 
-JUDGE_STREAM, ERROR_STREAM = "judge", "error"
-GRADER, JUDGE = "grader", "judge"  # names of sources
+JUDGE_STREAM, ERROR_STREAM, FEEDBACK_STREAM = "judge", "error", "false_positive"
+GRADER, JUDGE, FEEDBACK = "grader", "judge", "feedback"  # names of sources
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -79,6 +79,22 @@ class _Sampled(BaseModel):
     rows: list[_SampledRow]
 
 
+class _MarkedArm(BaseModel):
+    units: JsonValue = None
+    wrong: JsonValue = None
+
+
+class _MarkedRow(BaseModel):
+    i: int
+    baseline: _MarkedArm
+    candidate: _MarkedArm
+
+
+class _Marked(BaseModel):
+    sealed: int
+    rows: list[_MarkedRow]
+
+
 class GatewayEvidence:
     """The evidence port over the gateway's admin API and the judge's counts, both by HTTP."""
 
@@ -123,7 +139,10 @@ class GatewayEvidence:
         slices = _read(_Slices, answer)
         sealed: dict[str, int] = {}
         rows: dict[str, list[JsonValue]] = {}
-        for stream, threshold_bucket in _streams(plan).items():
+        streams = _streams(plan)
+        feedback = FEEDBACK_STREAM in streams
+        streams.pop(FEEDBACK_STREAM, None)
+        for stream, threshold_bucket in streams.items():
             if stream == ERROR_STREAM:
                 sealed[stream] = slices.fast.sealed
                 rows[stream] = [_fast_row(row) for row in slices.fast.rows]
@@ -132,13 +151,28 @@ class GatewayEvidence:
                 rows[stream] = [
                     _full_row(row, stream, threshold_bucket) for row in slices.full.rows
                 ]
-        return Evidence(
+        rates = Evidence(
             target=target,
             epoch=where["epoch"],
             segment=where["segment"],
             slice_seconds=slices.slice_seconds,
             sealed=sealed,
             rows=rows,
+        )
+        return await self._with_feedback(rates, where) if feedback else rates
+
+    async def _with_feedback(self, rates: Evidence, where: dict[str, int]) -> Evidence:
+        """The same with what users marked as wrong; left out, which is no data, where it is not told."""
+        try:
+            answer = await _get(self._gateway, f"/v1/targets/{rates.target}/feedback", where)
+            marked = _read(_Marked, answer)
+        except Unreachable as silent:
+            return rates.model_copy(update={"sources": {**rates.sources, FEEDBACK: str(silent)}})
+        return rates.model_copy(
+            update={
+                "sealed": {**rates.sealed, FEEDBACK_STREAM: marked.sealed},
+                "rows": {**rates.rows, FEEDBACK_STREAM: [_marked_row(row) for row in marked.rows]},
+            }
         )
 
     async def _with_quality(self, rates: Evidence, where: dict[str, int], stream: str) -> Evidence:
@@ -151,12 +185,12 @@ class GatewayEvidence:
             answer = await _get(self._judge, "/v1/quality", {"target": rates.target, **where})
             sampled = _read(_Sampled, answer)
         except Unreachable as silent:
-            return rates.model_copy(update={"sources": {JUDGE: str(silent)}})
+            return rates.model_copy(update={"sources": {**rates.sources, JUDGE: str(silent)}})
         return rates.model_copy(
             update={
                 "sealed": {**rates.sealed, stream: sampled.sealed},
                 "rows": {**rates.rows, stream: [_quality_row(row) for row in sampled.rows]},
-                "sources": {GRADER: sampled.grader},
+                "sources": {**rates.sources, GRADER: sampled.grader},
             }
         )
 
@@ -171,6 +205,11 @@ def _streams(plan: StepPlan | AbPlan | SettlePlan) -> dict[str, int | None]:
 
 def _quality_row(row: _SampledRow) -> JsonValue:
     return [row.i, row.scores, row.unjudged.candidate, row.unjudged.baseline]
+
+
+def _marked_row(row: _MarkedRow) -> JsonValue:
+    new, old = row.candidate, row.baseline
+    return [row.i, new.units, new.wrong, old.units, old.wrong]
 
 
 def _fast_row(row: _FastRow) -> JsonValue:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from rampway.gateway.authority import Authority
 from rampway.gateway.counts import Counts
+from rampway.gateway.feedback import Feedback, FeedbackOrder
 from rampway.gateway.metrics import CONTENT_TYPE
 from rampway.gateway.splits import ClaimOrder
 from rampway.gateway.terms import (
@@ -106,12 +107,14 @@ class Admin:
         *,
         authority: Authority,
         counts: Counts,
+        feedback: Feedback,
         metrics: Callable[[], str],
         not_ready: Callable[[], str | None],
         token: str | None,
     ) -> None:
         self._authority = authority
         self._counts = counts
+        self._feedback = feedback
         self._metrics = metrics
         self._not_ready = not_ready
         self._token = token.encode() if token else None
@@ -136,6 +139,8 @@ class Admin:
                 web.post(f"{target}/end", self._end),
                 web.get(f"{target}/slices", self._slices),
                 web.get(f"{target}/baseline", self._baseline),
+                web.post(f"{target}/feedback", self._mark),
+                web.get(f"{target}/feedback", self._marks),
             ]
         )
         return app
@@ -240,6 +245,14 @@ class Admin:
         if not 1 <= last <= BASELINE_UNITS_MAX:
             raise BadInput(f"last={last}: ask for 1 to {BASELINE_UNITS_MAX} units.")
         return _json(await self._counts.baseline(split, last))
+
+    async def _mark(self, request: web.Request) -> web.Response:
+        order = await _read(request, FeedbackOrder)
+        return _json(await self._feedback.mark(_target(request), order))
+
+    async def _marks(self, request: web.Request) -> web.Response:
+        key = (_number(request, "epoch"), _number(request, "segment"))
+        return _json(await self._feedback.sealed(_target(request), key))
 
 
 async def _read(request: web.Request, model: type[M]) -> M:

@@ -21,6 +21,8 @@ from rampway.gateway.authority import Authority
 from rampway.gateway.clockwork import keep_doing
 from rampway.gateway.counts import Counts
 from rampway.gateway.durable import replace_file
+from rampway.gateway.feedback import Feedback
+from rampway.gateway.handouts import Handouts
 from rampway.gateway.lossy import LossyWriter
 from rampway.gateway.metrics import Meters
 from rampway.gateway.monitoring import Monitoring
@@ -67,10 +69,25 @@ async def gateway(settings: Settings) -> AsyncGenerator[dict[str, str | int]]:
         parts.callback(counts.close)
         router = Router(clock=clock, counts=counts, meters=meters, files=files, settings=settings)
         authority = _authority(parts, settings, clock=clock, router=router)
+        handouts = Handouts(settings.feedback)
         proxy = Proxy(
-            settings, router=router, upstreams=upstreams.by_name, meters=meters, clock=clock
+            settings,
+            router=router,
+            upstreams=upstreams.by_name,
+            meters=meters,
+            clock=clock,
+            handouts=handouts,
         )
         parts.push_async_callback(proxy.close)
+        feedback = Feedback(
+            directory,
+            settings.feedback,
+            counts=counts,
+            split_of=authority.split,
+            handouts=handouts,
+            clock=clock,
+        )
+        parts.callback(feedback.close)
         monitoring = Monitoring(
             authority=authority,
             counts=counts,
@@ -78,10 +95,12 @@ async def gateway(settings: Settings) -> AsyncGenerator[dict[str, str | int]]:
             files=files,
             meters=meters,
             proxy=proxy,
+            feedback=feedback,
         )
         admin = Admin(
             authority=authority,
             counts=counts,
+            feedback=feedback,
             metrics=monitoring.page,
             not_ready=monitoring.not_ready,
             token=settings.admin_token,

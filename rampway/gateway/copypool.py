@@ -22,7 +22,9 @@ class CopyConnector(aiohttp.TCPConnector):
     """A pool whose connections give up on a candidate that will not come to its answer."""
 
     def __init__(self, *, limit: int, keepalive_timeout: float) -> None:
-        super().__init__(limit=limit, keepalive_timeout=keepalive_timeout)
+        super().__init__(  # pyright: ignore[reportUnknownMemberType] - aiohttp leaves a tuple bare
+            limit=limit, keepalive_timeout=keepalive_timeout
+        )
         sceptical: type[ResponseHandler] = _Sceptical
         self._factory = partial(sceptical, loop=self._loop)
 

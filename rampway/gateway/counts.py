@@ -167,6 +167,14 @@ class Counts:
                 return _answer(target, key, Kept(line["facts"]), Rows([], []))
         return await self._in_thread(partial(_slices, target, key, counts.journal))
 
+    async def facts(self, target: str, key: Key) -> SegmentFacts:
+        """What a segment is. Raises Refused unknown."""
+        counts = self._known(target)
+        for line in counts.pending:
+            if line["kind"] == "began" and (line["epoch"], line["segment"]) == key:
+                return line["facts"]
+        return await self._in_thread(partial(_facts_of, target, key, counts.journal))
+
     async def baseline(self, split: TargetSplit, last_units: int) -> BaselineAnswer:
         """The baseline arm over its newest fully sealed slices, until `last_units` are included."""
         journal = self._known(split.target).journal
@@ -253,13 +261,21 @@ def _forget_rows(counts: TargetCounts) -> None:
 
 
 def _slices(target: str, key: Key, journal: SliceJournal) -> Slices:
+    return _answer(target, key, _kept(target, key, journal), journal.rows(key))
+
+
+def _facts_of(target: str, key: Key, journal: SliceJournal) -> SegmentFacts:
+    return _kept(target, key, journal).facts
+
+
+def _kept(target: str, key: Key, journal: SliceJournal) -> Kept:
     kept = journal.segments.get(key)
     if kept is None:
         raise Refused(
             RefusalCode.UNKNOWN,
             f"{target} has no segment {key[1]} in epoch {key[0]}, or no longer.",
         )
-    return _answer(target, key, kept, journal.rows(key))
+    return kept
 
 
 def _answer(target: str, key: Key, kept: Kept, rows: Rows) -> Slices:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from rampway.gateway.authority import Authority
 from rampway.gateway.counts import Counts
+from rampway.gateway.feedback import Feedback
 from rampway.gateway.metrics import Meters, Page, Sample
 from rampway.gateway.proxy import Proxy
 from rampway.gateway.routing import Router
@@ -22,6 +23,7 @@ class Monitoring:
         files: TrafficFiles,
         meters: Meters,
         proxy: Proxy,
+        feedback: Feedback,
     ) -> None:
         self._authority = authority
         self._counts = counts
@@ -29,6 +31,7 @@ class Monitoring:
         self._files = files
         self._meters = meters
         self._proxy = proxy
+        self._feedback = feedback
 
     def not_ready(self) -> str | None:
         """Why no traffic should be sent here; None where it may."""
@@ -51,6 +54,7 @@ class Monitoring:
         self._splits(page)
         self._shadow(page)
         self._judged(page)
+        self._marks(page)
         page.family(
             "lines_dropped_total",
             "counter",
@@ -163,6 +167,26 @@ class Monitoring:
                 ({**labels, "reason": reason}, count)
                 for labels, tally in drawn
                 for reason, count in sorted(tally.missing.items())
+            ],
+        )
+
+    def _marks(self, page: Page) -> None:
+        page.family(
+            "feedback_total",
+            "counter",
+            "What users said of answers, by the arm that served.",
+            [
+                ({"target": target, "arm": arm, "mark": mark}, count)
+                for (target, arm, mark), count in sorted(self._feedback.counted_total.items())
+            ],
+        )
+        page.family(
+            "feedback_not_counted_total",
+            "counter",
+            "Feedback that was not counted, by reason.",
+            [
+                ({"target": target, "reason": reason}, count)
+                for (target, reason), count in sorted(self._feedback.not_counted_total.items())
             ],
         )
 

@@ -23,6 +23,7 @@ from rampway.gateway.answerreading import Reader, Reading
 from rampway.gateway.answers import SERVER, Kept, Rejected, failure, kind_of_status, own_answer
 from rampway.gateway.callers import Callers
 from rampway.gateway.counting import OTHER_KIND, Outcome
+from rampway.gateway.handouts import Handouts
 from rampway.gateway.headers import passed_back, passed_on, trace_id_of, with_fields
 from rampway.gateway.load import Load
 from rampway.gateway.metrics import Meters
@@ -62,8 +63,10 @@ class Proxy:
         upstreams: Mapping[str, Upstream],
         meters: Meters,
         clock: Clock,
+        handouts: Handouts,
     ) -> None:
         self._settings = settings
+        self._handouts = handouts
         self._router = router
         self._upstreams = upstreams
         self._meters = meters
@@ -211,6 +214,7 @@ class Proxy:
         outcome.kind = kind_of_status(answer.status) or reading.served_wrong
         headers = passed_back(answer.headers, reading.artifact_header)
         headers.setdefault("Server", SERVER)
+        self._handouts.hand_out(call.passage, headers)
         kept = Kept(self._kept_bytes(call, reading))
         reason = answer.reason or ""
         if content.is_eof() and content.exception() is None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rampway.gateway.answerlog import LINE_BYTES, CopiedRecord, LiveRecord, SplitFacts
 from rampway.gateway.assignment import Split, assign
 from rampway.gateway.pairing import BASELINE_FAILED, CLIENT, Pairing, TargetTally
+from rampway.gateway.receipts import Receipts
 from rampway.gateway.sampling import ArmTally, Sampling
 from rampway.gateway.terms import ALL_BP, Arm, Clock, Ending, Reason, Served
 from rampway.gateway.trafficlog import Entry, TrafficFiles
@@ -41,6 +42,7 @@ class Route:
         "pinned_meters",
         "pins",
         "reason",
+        "receipts",
         "release",
         "sampling",
         "segment",
@@ -80,6 +82,9 @@ class Route:
         self.pins = self.share_bp > 0 and claim is not None and claim.ended is None
         self.reason = _reason(claim)
         self.split = None if claim is None else _split_of(claim)
+        self.receipts: Receipts | None = None
+        if claim is not None:
+            self.receipts = Receipts(salt=bytes.fromhex(claim.salt), release=claim.release)
 
 
 class Passage:

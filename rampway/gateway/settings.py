@@ -222,6 +222,15 @@ class JudgedSettings(Part):
     held_bytes: Bytes = 16 * MIB  # until their slice is over
 
 
+class FeedbackSettings(Part):
+    """What users may say of an answer, and how long they may take."""
+
+    receipts: bool = False  # answers carry one, so that feedback needs no memory here
+    remembered_requests: Annotated[int, Field(ge=0, le=10_000_000)] = 10_000  # for those without
+    delay_seconds: Annotated[float, Field(ge=0, le=7 * 86_400)] = 60.0  # then a slice is sealed
+    marks: Count = 200_000  # per target and epoch
+
+
 class CaptureSettings(Part):
     """What is written down of the traffic. Without bodies the judge has nothing to score."""
 
@@ -258,6 +267,7 @@ class Settings(Part):
     shadow: ShadowSettings = ShadowSettings()
     judged: JudgedSettings = JudgedSettings()
     routes: dict[Annotated[str, Field(pattern=r"^[/*]", max_length=200)], RouteSettings] = {}
+    feedback: FeedbackSettings = FeedbackSettings()
     capture: CaptureSettings = CaptureSettings()
     admin_tls: AdminTlsSettings | None = None
     admin_token: str | None = Field(default=None, min_length=16, repr=False)

@@ -58,7 +58,7 @@ REASONS = {  # why there is no pair; each other mode gives an answer, however od
     "gzip-bomb": "too_large",
     "informs-for-ever": "candidate_failed",
 }
-ANSWERS = 100_000
+ANSWERS = 120_000  # of which an eighth of the callers leaves before
 CALLERS = 48
 KINDS = ("plain", "stream", "fails", "late", "plain", "cut", "stream", "leaves")
 CANARY = b"a string that only the candidate says"
@@ -225,28 +225,30 @@ async def test_no_byte_of_the_candidate_is_in_a_hundred_thousand_answers() -> No
     async with data_plane(a=answers_as_asked, b=says_the_canary, settings=SHADOW) as plane:
         await plane.admin.register(slice_seconds=0.5, timeout_seconds=0.5)
         leaked: list[bytes] = []
-        answered = 0
+        begun = 0
 
         async def call(number: int) -> None:
-            nonlocal answered
+            nonlocal begun
             kind = KINDS[number % len(KINDS)]
             headers = {"x-request-id": f"{kind}_{number}"}
-            patience = 0.02 if kind == "leaves" else 30.0
+            told = b""
             with suppress(TimeoutError, aiohttp.ClientPayloadError):
                 async with (
-                    asyncio.timeout(patience),
+                    asyncio.timeout(0.02 if kind == "leaves" else 30.0),
                     plane.http.get(plane.url(), headers=headers) as answer,
                 ):
-                    told = str(answer.headers).encode() + await answer.read()
-                    answered += 1
-                    leaked.extend([told] if CANARY in told else [])
+                    begun += 1
+                    told = str(answer.headers).encode()
+                    async for chunk in answer.content.iter_any():
+                        told += chunk
+            leaked.extend([told] if CANARY in told else [])
 
         async def caller(first: int) -> None:
             for number in range(first, ANSWERS, CALLERS):
                 await call(number)
 
         async def switch() -> None:
-            for release in range(100_000):
+            for release in range(10_000):
                 token = await plane.admin.claim(f"r{release}")
                 await plane.admin.shadow(token, 1, 10_000)
                 await asyncio.sleep(0.2)
@@ -263,7 +265,7 @@ async def test_no_byte_of_the_candidate_is_in_a_hundred_thousand_answers() -> No
             with suppress(asyncio.CancelledError):
                 await switching
 
-        assert answered > ANSWERS * 0.8
+        assert begun >= 100_000
         assert leaked == []
         assert len(plane.b.copies) > ANSWERS / 10
         assert plane.b.served == []
