@@ -29,8 +29,10 @@ from rampway.gateway.monitoring import Monitoring
 from rampway.gateway.proxy import Proxy
 from rampway.gateway.routing import Router
 from rampway.gateway.settings import BadSettings, Settings
+from rampway.gateway.spans import SpanQueue
 from rampway.gateway.state import StateFile, boot_id
 from rampway.gateway.terms import Clock, Instant, NotStored
+from rampway.gateway.tracing import Tracing
 from rampway.gateway.trafficlog import TrafficFiles
 from rampway.gateway.truth import Truth
 from rampway.gateway.upstreams import Upstreams
@@ -70,6 +72,10 @@ async def gateway(settings: Settings) -> AsyncGenerator[dict[str, str | int]]:
         router = Router(clock=clock, counts=counts, meters=meters, files=files, settings=settings)
         authority = _authority(parts, settings, clock=clock, router=router)
         handouts = Handouts(settings.feedback)
+        spans = _spans(settings)
+        if spans is not None:
+            spans.start()
+            parts.callback(spans.close)
         proxy = Proxy(
             settings,
             router=router,
@@ -77,6 +83,7 @@ async def gateway(settings: Settings) -> AsyncGenerator[dict[str, str | int]]:
             meters=meters,
             clock=clock,
             handouts=handouts,
+            tracing=Tracing(spans.put, part=settings.telemetry.sample) if spans else None,
         )
         parts.push_async_callback(proxy.close)
         feedback = Feedback(
@@ -96,6 +103,7 @@ async def gateway(settings: Settings) -> AsyncGenerator[dict[str, str | int]]:
             meters=meters,
             proxy=proxy,
             feedback=feedback,
+            spans=spans,
         )
         admin = Admin(
             authority=authority,
@@ -121,6 +129,19 @@ async def gateway(settings: Settings) -> AsyncGenerator[dict[str, str | int]]:
         gc.collect()
         gc.freeze()
         yield address
+
+
+def _spans(settings: Settings) -> SpanQueue | None:
+    """The queue of spans, if they are on. Raises BadSettings where the libraries are not installed."""
+    if settings.telemetry.spans == "off":
+        return None
+    try:
+        from rampway.gateway.otlp import OtlpDelivery  # noqa: PLC0415 - comes with an extra
+    except ImportError as missing:
+        raise BadSettings(
+            f'telemetry.spans = "otlp" needs {missing.name}: install rampway[telemetry].'
+        ) from missing
+    return SpanQueue(OtlpDelivery(settings.telemetry))
 
 
 def _authority(

@@ -9,6 +9,7 @@ from typing import TextIO
 import structlog
 
 from rampway.gateway.assembly import gateway
+from rampway.gateway.requestlog import about_request
 from rampway.gateway.settings import BadSettings, Settings, from_environment
 
 _log = structlog.get_logger("rampway.gateway")
@@ -51,6 +52,7 @@ def _log_to(stream: TextIO) -> None:
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
+            about_request,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(),

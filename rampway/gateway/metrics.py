@@ -13,7 +13,7 @@ Sample = tuple[Mapping[str, str], float]
 
 
 class ArmMeter:
-    """What one arm of one target did."""
+    """What one arm of one target did, or its copies."""
 
     __slots__ = (
         "aborted",
@@ -22,6 +22,7 @@ class ArmMeter:
         "cost",
         "errors",
         "finish_reasons",
+        "late",
         "prompt_tokens",
         "refusals",
         "requests",
@@ -33,6 +34,7 @@ class ArmMeter:
     def __init__(self) -> None:
         self.requests = 0
         self.aborted = 0
+        self.late = 0
         self.refusals = 0
         self.errors: dict[str, int] = {}
         self.buckets = [0] * (len(BOUNDS_SECONDS) + 1)
@@ -71,6 +73,7 @@ class Meters:
     def __init__(self) -> None:
         self.arms: dict[tuple[str, str], ArmMeter] = {}
         self.pinned_arms: dict[tuple[str, str], ArmMeter] = {}
+        self.copies: dict[str, ArmMeter] = {}  # per target
         self.rejected: dict[str, int] = {}
         self.in_flight = 0
 
@@ -81,6 +84,12 @@ class Meters:
     def pinned(self, target: str, arm: str) -> ArmMeter:
         """Of pinned tenants' requests: apart, so that no rate of an arm is mixed with theirs."""
         return self.pinned_arms.setdefault((target, arm), ArmMeter())
+
+    def copies_of(self, target: str) -> ArmMeter:
+        meter = self.copies.get(target)
+        if meter is None:
+            meter = self.copies[target] = ArmMeter()
+        return meter
 
     def reject(self, reason: str) -> None:
         self.rejected[reason] = self.rejected.get(reason, 0) + 1
@@ -119,6 +128,12 @@ class Page:
             ],
         )
         self.family(
+            "late_total",
+            "counter",
+            "Requests that failed later than fast_seconds, or ended after timeout_seconds.",
+            [(labels, meter.late) for labels, meter in arms],
+        )
+        self.family(
             "refusals_total",
             "counter",
             "Answers in which the model refused.",
@@ -131,9 +146,45 @@ class Page:
             [(labels, meter.aborted) for labels, meter in arms],
         )
         self._answers(arms)
-        for labels, meter in arms:
-            self._histogram(labels, meter)
+        self._histograms(
+            "request_seconds", "From the request's start to the end of its answer.", arms
+        )
         self._pinned(meters)
+
+    def copies(self, meters: Meters) -> None:
+        """The families of shadow copies, which no arm's family counts."""
+        copies = [({"target": target}, meter) for target, meter in sorted(meters.copies.items())]
+        self.family(
+            "copies_total",
+            "counter",
+            "Copies that were sent to the candidate and ended.",
+            [(labels, meter.requests) for labels, meter in copies],
+        )
+        self.family(
+            "copy_errors_total",
+            "counter",
+            "Failed copies by kind.",
+            [
+                ({**labels, "kind": kind}, count)
+                for labels, meter in copies
+                for kind, count in sorted(meter.errors.items())
+            ],
+        )
+        self.family(
+            "copy_late_total",
+            "counter",
+            "Copies that failed later than fast_seconds.",
+            [(labels, meter.late) for labels, meter in copies],
+        )
+        self.family(
+            "copy_refusals_total",
+            "counter",
+            "Copies in whose answers the model refused.",
+            [(labels, meter.refusals) for labels, meter in copies],
+        )
+        self._histograms(
+            "copy_seconds", "From a copy's departure to the end of its answer.", copies
+        )
 
     def _pinned(self, meters: Meters) -> None:
         pinned = [
@@ -157,6 +208,10 @@ class Page:
                 for kind, count in sorted(meter.errors.items())
             ],
         )
+
+    def add(self, text: str) -> None:
+        """Families that somebody else has written, with their full names."""
+        self._lines += text.splitlines()
 
     def text(self) -> str:
         return "\n".join([*self._lines, ""])
@@ -205,19 +260,20 @@ class Page:
             [(labels, meter.unread) for labels, meter in arms],
         )
 
-    def _histogram(self, labels: Mapping[str, str], meter: ArmMeter) -> None:
-        name = "rampway_gateway_request_seconds"
-        if f"# TYPE {name} histogram" not in self._lines:
-            self._lines += [
-                f"# HELP {name} From the request's start to the end of its answer.",
-                f"# TYPE {name} histogram",
-            ]
-        below = 0
-        for bound, count in zip((*BOUNDS_SECONDS, "+Inf"), meter.buckets, strict=True):
-            below += count
-            self._lines.append(f"{name}_bucket{_labels({**labels, 'le': str(bound)})} {below}")
-        self._lines.append(f"{name}_sum{_labels(labels)} {meter.seconds:.17g}")
-        self._lines.append(f"{name}_count{_labels(labels)} {meter.requests}")
+    def _histograms(
+        self, name: str, told: str, meters: Iterable[tuple[Mapping[str, str], ArmMeter]]
+    ) -> None:
+        full = f"rampway_gateway_{name}"
+        lines: list[str] = []
+        for labels, meter in meters:
+            below = 0
+            for bound, count in zip((*BOUNDS_SECONDS, "+Inf"), meter.buckets, strict=True):
+                below += count
+                lines.append(f"{full}_bucket{_labels({**labels, 'le': str(bound)})} {below}")
+            lines.append(f"{full}_sum{_labels(labels)} {meter.seconds:.17g}")
+            lines.append(f"{full}_count{_labels(labels)} {meter.requests}")
+        if lines:
+            self._lines += [f"# HELP {full} {told}", f"# TYPE {full} histogram", *lines]
 
 
 def _labels(labels: Mapping[str, str]) -> str:

@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator
 
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+
 from rampway.gateway.authority import Authority
 from rampway.gateway.counts import Counts
 from rampway.gateway.feedback import Feedback
 from rampway.gateway.metrics import Meters, Page, Sample
 from rampway.gateway.proxy import Proxy
 from rampway.gateway.routing import Router
+from rampway.gateway.spans import SpanQueue
 from rampway.gateway.trafficlog import TrafficFiles
 
 
@@ -24,6 +27,7 @@ class Monitoring:
         meters: Meters,
         proxy: Proxy,
         feedback: Feedback,
+        spans: SpanQueue | None = None,
     ) -> None:
         self._authority = authority
         self._counts = counts
@@ -32,6 +36,9 @@ class Monitoring:
         self._meters = meters
         self._proxy = proxy
         self._feedback = feedback
+        self._spans = spans
+        self._process = CollectorRegistry()
+        self._process.register(ProcessCollector(registry=None))
 
     def not_ready(self) -> str | None:
         """Why no traffic should be sent here; None where it may."""
@@ -44,6 +51,8 @@ class Monitoring:
     def page(self) -> str:
         page = Page()
         page.arms(self._meters)
+        page.copies(self._meters)
+        self._parts(page)
         page.family(
             "own_answers_total",
             "counter",
@@ -74,7 +83,34 @@ class Monitoring:
             "Units that would be counted again if they came again.",
             [({"target": target}, counts.forgotten) for target, counts in targets],
         )
+        page.add(generate_latest(self._process).decode())
         return page.text()
+
+    def _parts(self, page: Page) -> None:
+        """What the process as a whole is doing."""
+        page.family(
+            "ready",
+            "gauge",
+            "1 while traffic may be sent here, as told by /readyz.",
+            [({}, int(self.not_ready() is None))],
+        )
+        if self._spans is None:
+            return
+        page.family(
+            "spans_delivered_total",
+            "counter",
+            "Spans that the collector took.",
+            [({}, self._spans.delivered_total)],
+        )
+        page.family(
+            "spans_dropped_total",
+            "counter",
+            "Spans that no collector has, by reason.",
+            [
+                ({"reason": "queue"}, self._spans.dropped_full_total),
+                ({"reason": "undelivered"}, self._spans.dropped_undelivered_total),
+            ],
+        )
 
     def _splits(self, page: Page) -> None:
         seen = [self._authority.observe(target) for target in self._authority.targets()]
@@ -87,6 +123,18 @@ class Monitoring:
             samples = [({"target": one.target}, getattr(one, name)) for one in seen]
             told_samples = [sample for sample in samples if sample[1] is not None]
             page.family(name, "gauge", told, told_samples)
+        page.family(
+            "applied_by_every_instance",
+            "gauge",
+            "1 while every instance applies what is in force.",
+            [({"target": one.target}, int(one.applied_by_every_instance)) for one in seen],
+        )
+        page.family(
+            "held",
+            "gauge",
+            "1 while a release holds the target: its claim is open and its lease runs.",
+            [({"target": one.target}, int(bool(one.lease_seconds))) for one in seen],
+        )
         authority = self._authority
         page.family(
             "writes_total", "counter", "Accepted traffic writes.", [({}, authority.accepted_total)]

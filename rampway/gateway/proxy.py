@@ -27,12 +27,14 @@ from rampway.gateway.handouts import Handouts
 from rampway.gateway.headers import passed_back, passed_on, trace_id_of, with_fields
 from rampway.gateway.load import Load
 from rampway.gateway.metrics import Meters
+from rampway.gateway.requestlog import REQUEST, About
 from rampway.gateway.routing import Passage, Router
 from rampway.gateway.settings import Settings
 from rampway.gateway.shadowbudget import Budget
 from rampway.gateway.shadowing import Copier, Copy
 from rampway.gateway.spool import Half
 from rampway.gateway.terms import Clock
+from rampway.gateway.tracing import Tracing
 from rampway.gateway.upstreams import Departure, Upstream
 
 _SENT_AT_ONCE_BYTES: Final = 1024 * 1024  # larger bodies go to the socket in pieces
@@ -64,9 +66,11 @@ class Proxy:
         meters: Meters,
         clock: Clock,
         handouts: Handouts,
+        tracing: Tracing | None = None,
     ) -> None:
         self._settings = settings
         self._handouts = handouts
+        self._tracing = tracing
         self._router = router
         self._upstreams = upstreams
         self._meters = meters
@@ -91,6 +95,7 @@ class Proxy:
             _log.exception("request.failed", path=request.raw_path)
             raise
         finally:
+            REQUEST.set(None)  # a kept connection's next request is another
             self._meters.in_flight -= 1
             if self._meters.in_flight == 0:
                 self._idle.set()
@@ -122,16 +127,22 @@ class Proxy:
         caller = self._callers.who(request.remote, told)
         request_id = caller.request_id
         readable_id = _readable(request_id)
+        span = self._tracing.begin(told) if self._tracing else None
         passage = self._router.admit(
             target,
             caller._replace(request_id=readable_id) if readable_id is not request_id else caller,
-            trace_id_of(told) or readable_id,
+            span.trace_id if span else trace_id_of(told) or readable_id,
         )
         if passage is None:
             raise _unknown(target)
+        REQUEST.set(About(passage))
+        headers = self._callers.believed(caller, passed_on(told))
+        if span is not None:
+            passage.span = span
+            span.carry(headers)
+            span.ask(request.method, rest, body, passage.served.serve.fields)
         if self._settings.capture.answers and len(body) <= self._settings.shadow.body_bytes:
             passage.asked = body
-        headers = self._callers.believed(caller, passed_on(told))
         call = Call(request, passage, request_id, rest, headers, body, Outcome())
         try:
             return await self._pass(call)

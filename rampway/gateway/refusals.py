@@ -15,7 +15,7 @@ HEADER: Final = "x-refused"
 _FILTERED: Final = "content_filter"
 
 
-def says_refused(body: bytes) -> bool:
+def says_refused(body: bytes | bytearray) -> bool:
     """Does this JSON answer say so? Anything that is not JSON does not."""
     # Two searches of the bytes spare nearly every answer the parsing.
     if b'"content_filter"' not in body and b'"refused"' not in body:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from rampway.gateway.settings import Settings
     from rampway.gateway.splits import Claim, TargetSplit
     from rampway.gateway.spool import Half, PairRecord
+    from rampway.gateway.terms import Timing
+    from rampway.gateway.tracing import OpenSpan
 
 FOREVER = float("inf")
 
@@ -34,8 +36,10 @@ class Route:
     __slots__ = (
         "baseline",
         "candidate",
+        "copies",
         "counter",
         "epoch",
+        "is_pinned",
         "lease_until",
         "meters",
         "pairing",
@@ -67,6 +71,7 @@ class Route:
         self.epoch = split.epoch
         self.segment = split.segment.number
         self.release = claim.release if claim else None
+        self.is_pinned = claim is not None and claim.pinned_by is not None
         self.baseline = open_claim.baseline if open_claim else split.baseline
         self.candidate: Served | None = open_claim.candidate if open_claim else None
         self.share_bp = open_claim.share_bp if open_claim else 0
@@ -78,6 +83,7 @@ class Route:
         self.sampling = sampling
         self.meters: dict[Arm, ArmMeter] = {arm: meters.of(split.target, arm) for arm in Arm}
         self.pinned_meters = {arm: meters.pinned(split.target, arm) for arm in Arm}
+        self.copies: ArmMeter | None = meters.copies_of(split.target) if pairing else None
         # Once promoted, the candidate is the baseline: there is nothing to be pinned away from.
         self.pins = self.share_bp > 0 and claim is not None and claim.ended is None
         self.reason = _reason(claim)
@@ -103,6 +109,7 @@ class Passage:
         "request_id",
         "route",
         "served",
+        "span",
         "trace_id",
         "unit",
         "wall",
@@ -126,6 +133,7 @@ class Passage:
         self.cell: ArmCell | None = None
         self.pair: Pair | None = None
         self.draw: Draw | None = None
+        self.span: OpenSpan | None = None  # where it is traced
         self.asked: bytes | None = None  # the body, where answers are kept
         self.answer: Half | None = None  # same; a pair keeps its own
 
@@ -202,14 +210,7 @@ class Router:
         if passage.cell is not None:
             passage.cell.finish(took, outcome, route.counter.timing)
         meters = route.meters if passage.pin is None else route.pinned_meters
-        meter = meters[passage.arm]
-        meter.note(took, outcome.finding)
-        if outcome.kind is not None:
-            meter.note_error(outcome.kind)
-        elif outcome.aborted:
-            meter.aborted += 1
-        elif outcome.refused:
-            meter.refusals += 1
+        _count(meters[passage.arm], outcome, took, route.counter.timing)
         if passage.pair is not None and route.pairing is not None:
             if outcome.aborted:
                 route.pairing.miss(passage.pair, CLIENT)
@@ -221,11 +222,21 @@ class Router:
         self._files.log(entry)
         if self._files.keeps_answers and passage.pair is None and passage.pin is None:
             self._log_answer(passage, entry)
+        if passage.span is not None:
+            passage.span.end(passage, outcome, passage.wall, took)
         return took
 
-    def note_copy(self, passage: Passage, outcome: Outcome, took_seconds: float) -> None:
-        """A copy's line in the traffic log."""
+    def note_copy(
+        self, passage: Passage, outcome: Outcome, took_seconds: float, span: OpenSpan | None
+    ) -> None:
+        """A copy's line in the traffic log, its counts and its span."""
+        route = passage.route
+        if route.copies is not None:
+            _count(route.copies, outcome, took_seconds, route.counter.timing)
         self._files.log(_entry(passage, outcome, took_seconds, shadow=Arm.CANDIDATE))
+        if span is not None:
+            ended_at = self._clock.now().wall
+            span.end(passage, outcome, ended_at - took_seconds, took_seconds)
 
     def _log_answer(self, passage: Passage, entry: Entry) -> None:
         """What one arm answered, while an open split may give a request to either."""
@@ -367,6 +378,19 @@ def _reason(claim: Claim | None) -> Reason:
     if claim.share_bp == 0:
         return Reason.DEFAULT
     return Reason.SPLIT if claim.share_bp < ALL_BP else Reason.STATIC
+
+
+def _count(meter: ArmMeter, outcome: Outcome, took_seconds: float, timing: Timing) -> None:
+    meter.note(took_seconds, outcome.finding)
+    failed = outcome.kind is not None or took_seconds > timing.timeout_seconds
+    if failed and took_seconds > timing.fast_seconds and not timing.one_stream:
+        meter.late += 1
+    if outcome.kind is not None:
+        meter.note_error(outcome.kind)
+    elif outcome.aborted:
+        meter.aborted += 1
+    elif outcome.refused:
+        meter.refusals += 1
 
 
 def _entry(

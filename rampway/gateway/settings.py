@@ -5,7 +5,7 @@ import tomllib
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Final, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -251,6 +251,26 @@ class AdminTlsSettings(Part):
     client_ca: Path
 
 
+class TelemetrySettings(Part):
+    """Spans, to an OpenTelemetry collector. They need the extra `telemetry`."""
+
+    spans: Literal["off", "otlp"] = "off"
+    endpoint: str = "http://127.0.0.1:4318"  # OTLP/HTTP; /v1/traces is added
+    sample: Annotated[float, Field(gt=0, le=1)] = 1.0  # part of the traces
+    service_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] = "rampway-gateway"
+
+    @field_validator("endpoint")
+    @classmethod
+    def _is_http(cls, endpoint: str) -> str:
+        parsed = HttpUrl(endpoint)
+        if parsed.query or parsed.fragment or parsed.username or parsed.password:
+            raise ValueError(
+                "the endpoint has no query, no fragment and no credentials; those come from"
+                " OTEL_EXPORTER_OTLP_HEADERS"
+            )
+        return endpoint.rstrip("/")
+
+
 class Settings(Part):
     """All settings of one gateway."""
 
@@ -270,6 +290,7 @@ class Settings(Part):
     feedback: FeedbackSettings = FeedbackSettings()
     capture: CaptureSettings = CaptureSettings()
     admin_tls: AdminTlsSettings | None = None
+    telemetry: TelemetrySettings = TelemetrySettings()
     admin_token: str | None = Field(default=None, min_length=16, repr=False)
 
     @model_validator(mode="after")

@@ -13,16 +13,21 @@ import structlog
 from multidict import CIMultiDict
 
 from rampway.gateway import pairing
+from rampway.gateway.answers import is_json, kind_of_status
 from rampway.gateway.breaker import Breaker
 from rampway.gateway.counting import OTHER_KIND, Outcome
 from rampway.gateway.headers import SHADOW, with_fields
 from rampway.gateway.load import Load
 from rampway.gateway.pairing import Pair, Pairing
+from rampway.gateway.refusals import HEADER as REFUSED
+from rampway.gateway.refusals import says_refused
+from rampway.gateway.requestlog import REQUEST, About
 from rampway.gateway.routing import Passage, Router
 from rampway.gateway.settings import ShadowSettings
 from rampway.gateway.shadowbudget import Budget, Charge
 from rampway.gateway.spool import Half
 from rampway.gateway.terms import Clock, Served
+from rampway.gateway.tracing import OpenSpan
 from rampway.gateway.upstreams import Upstream
 
 _COPY_OVERHEAD_BYTES = 2_048  # what a waiting copy holds beside its body
@@ -144,8 +149,10 @@ class Copier:
         copy, charge = waiting
         began = self._clock.monotonic()
         outcome, missing = Outcome(), None
+        span = copy.passage.span.copy() if copy.passage.span else None
+        REQUEST.set(About(copy.passage, is_copy=True))
         try:
-            half = await self._ask(copy, began)
+            half = await self._ask(copy, began, outcome, span)
         except TimeoutError:
             outcome.kind, missing = "timeout", pairing.TIMEOUT
         except (aiohttp.ClientError, OSError):
@@ -164,18 +171,22 @@ class Copier:
         now = self._clock.monotonic()
         if outcome.kind is None:
             self.breaker.answered()
+            # Told as an error, like a user's own; a candidate that answers does not open the breaker.
+            outcome.kind = kind_of_status(outcome.status or 0)
         else:
             self.breaker.failed(now)
             self._budget.failed(charge)
         if missing is not None:
             copy.pairing.miss(copy.pair, missing)
-        self._router.note_copy(copy.passage, outcome, now - began)
+        self._router.note_copy(copy.passage, outcome, now - began, span)
 
-    async def _ask(self, copy: Copy, began: float) -> Half:
+    async def _ask(self, copy: Copy, began: float, outcome: Outcome, span: OpenSpan | None) -> Half:
         """The candidate's answer, read only as far as it may be kept."""
         serve = copy.candidate.serve
         headers = copy.upstream.dress(copy.headers, serve, copy.passage.request_id)
         headers[SHADOW] = "1"
+        if span is not None:
+            span.carry(headers)
         headers.popall("Accept-Encoding", None)  # the judge reads plain bodies
         timeout = min(self._settings.timeout, copy.passage.route.timeout_seconds)
         async with copy.upstream.copies.request(
@@ -193,5 +204,8 @@ class Copier:
                     break
                 body += chunk
             latency_ms = (self._clock.monotonic() - began) * 1_000
+            outcome.refused = answer.headers.get(REFUSED) == "1" or (
+                is_json(answer) and says_refused(body)
+            )
             encoding = answer.headers.get("Content-Encoding", "").lower()
             return Half(answer.status, latency_ms, bytes(body), encoding)

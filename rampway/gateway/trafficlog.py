@@ -54,6 +54,7 @@ def encode(entry: Entry) -> bytes:
             "segment": entry.segment,
             "arm": entry.arm,
             "reason": entry.reason,
+            "traffic.arm": entry.arm,  # the name under which spans and other logs tell it
             "shadow": entry.shadow,
             "status": entry.status,
             "latency_ms": round(entry.latency_ms, 3),
