@@ -84,9 +84,9 @@ class OtlpDelivery:
             context=context,
             kind=_KINDS[record.kind],
             attributes=record.attributes,
-            start_time=round(record.began_at * 1e9),
+            start_time=_nanoseconds(record.began_at),
         )
-        ended_at = round((record.began_at + record.seconds) * 1e9)
+        ended_at = _nanoseconds(record.began_at + record.seconds)
         if record.is_error:
             span.set_status(Status(StatusCode.ERROR))
         if record.refused:
@@ -99,6 +99,11 @@ class OtlpDelivery:
                 timestamp=ended_at,
             )
         span.end(ended_at)
+
+
+def _nanoseconds(wall_seconds: float) -> int:
+    """To the microsecond, which is what a double holds of today's time."""
+    return round(wall_seconds * 1e6) * 1_000
 
 
 class _GivenIds(IdGenerator):

@@ -19,7 +19,7 @@ from rampway.judge.counts import (
 )
 from rampway.judge.graders import Grader, Ungradable
 from rampway.judge.lines import DrawnMark, Line, Malformed, Mark, Pair, Seen, as_answer, read_line
-from rampway.judge.spool import spool_path, unread_blocks
+from rampway.judge.spool import spool_path, unread_blocks, unread_bytes
 from rampway.judge.store import Store
 
 BLOCKS_PER_LOOK_MAX = 4  # so that a long backlog does not keep a reader of counts waiting
@@ -65,6 +65,10 @@ class Judge:
             target, grader.fingerprint, now=now, judge_seconds=self.docket.judge_seconds
         )
         return True
+
+    def unread_bytes(self) -> int:
+        """How much of the spool is still to be read. May raise OSError."""
+        return unread_bytes(self._path, self._store.position(self.docket.target))
 
     def _weigh(self, lines: Sequence[bytes]) -> tuple[list[Finding], int]:
         findings: list[Finding] = []

@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from enum import StrEnum
@@ -11,13 +11,17 @@ from typing import Annotated, TypeVar
 import orjson
 import structlog
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, Metric
-from prometheus_client.registry import Collector
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    ProcessCollector,
+    generate_latest,
+)
 from pydantic import BaseModel, Field, JsonValue, ValidationError
 
 from rampway.judge.counts import AnswerCounts, SegmentCounts
 from rampway.judge.judging import Judge
+from rampway.judge.metrics import Page, Progress
 from rampway.judge.store import Store
 
 LOOK_EVERY_SECONDS = 0.1
@@ -52,9 +56,11 @@ class Serving:
         self._judges = judges
         self._store = store
         self._sights = dict.fromkeys(judges, Sight.NONE_YET)
+        self._progress = {target: Progress(judge) for target, judge in judges.items()}
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="judge")
         self._metrics = CollectorRegistry()
-        self._metrics.register(_Tallies(tuple(judges), store))
+        self._metrics.register(Page(self._progress, store))
+        self._metrics.register(ProcessCollector(registry=None))
 
     def app(self) -> web.Application:
         app = web.Application()
@@ -68,7 +74,9 @@ class Serving:
     async def look_for_ever(self) -> None:
         while True:
             for target, judge in self._judges.items():
-                self._sights[target] = await self._in_thread(judge_sight(judge))
+                sight = await self._in_thread(judge_sight(judge))
+                self._sights[target] = sight
+                self._progress[target].looked(sight.name.lower())
             if Sight.BACKLOG not in self._sights.values():
                 await asyncio.sleep(LOOK_EVERY_SECONDS)
 
@@ -163,25 +171,6 @@ def judge_sight(judge: Judge) -> Callable[[], Sight]:
             return Sight.FAILED
 
     return look
-
-
-class _Tallies(Collector):
-    """The store's tallies, which survive a restart, as Prometheus counters."""
-
-    def __init__(self, targets: tuple[str, ...], store: Store) -> None:
-        self._targets = targets
-        self._store = store
-
-    def collect(self) -> Iterator[Metric]:
-        findings = CounterMetricFamily(
-            "rampway_judge_findings",
-            "What the lines of a spool came to, and slices sealed.",
-            labels=["target", "finding"],
-        )
-        for target in self._targets:
-            for name, n in self._store.tallies(target).items():
-                findings.add_metric([target, name], n)
-        yield findings
 
 
 def _body(

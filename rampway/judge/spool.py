@@ -62,6 +62,20 @@ def unread_blocks(path: Path, position: Position | None) -> Iterator[Block]:
             yield from _read_through(files[-1:], 0)
 
 
+def unread_bytes(path: Path, position: Position | None) -> int:
+    """How much of the spool has not been read. May raise OSError."""
+    with ExitStack() as opened:
+        files = _oldest_first(path, opened)
+        sizes = [os.fstat(file.fileno()).st_size for file in files]
+        if position is None:
+            return sum(sizes)
+        for number, file in enumerate(files):
+            offset = _where_to_read_on(file, position)
+            if offset is not None:
+                return sum(sizes[number:]) - offset
+        return sizes[-1] if path.exists() else 0
+
+
 def _oldest_first(path: Path, opened: ExitStack) -> list[BinaryIO]:
     """The spool, last, behind its renamed predecessors in the order they were last written to."""
     # The spool is opened before the others are listed: one that is renamed in between is found

@@ -4,6 +4,7 @@ A judge that is killed at any instruction has counted each line of a spool once,
 """
 
 import sqlite3
+from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,9 +26,11 @@ from rampway.judge.counts import (
     Unjudged,
     Unknown,
 )
+from rampway.judge.scores import ScoreSum, is_score, score_sums, score_tallies
 from rampway.judge.spool import Position
 
 BUSY_SECONDS = 5.0  # a judge that is being replaced may still be letting go of the file
+LATE = "late"  # the tally of what came after its slice was sealed
 EPOCHS_KEPT = 100  # per target; each epoch is one release's claim
 
 
@@ -78,9 +81,13 @@ class Store:
         """
         with self._commit():
             segments = _Segments(self._db, target, grader)
+            told = Counter(tallies)
             for finding in findings:
-                self._tally(target, self._add(segments, finding), 1)
-            for name, n in tallies.items():
+                name = self._add(segments, finding)
+                told[name] += 1
+                if name != LATE:
+                    told.update(score_tallies(finding))
+            for name, n in told.items():
                 self._tally(target, name, n)
             self._db.execute(
                 "INSERT OR REPLACE INTO positions VALUES (?, ?, ?, ?)",
@@ -139,9 +146,16 @@ class Store:
 
     def tallies(self, target: str) -> dict[str, int]:
         """What happened to the target's lines and slices since the file was created, by name."""
-        return dict(
-            self._db.execute("SELECT name, n FROM tallies WHERE target = ?", (target,)).fetchall()
-        )
+        return {name: n for name, n in self._tallied(target) if not is_score(name)}
+
+    def scores(self, target: str) -> list[ScoreSum]:
+        """Since the file was created, by sample and arm, under whatever grader scored them."""
+        return score_sums(dict(self._tallied(target)))
+
+    def _tallied(self, target: str) -> list[tuple[str, int]]:
+        return self._db.execute(
+            "SELECT name, n FROM tallies WHERE target = ?", (target,)
+        ).fetchall()
 
     def _prepare(self) -> None:
         # Exclusive for as long as we live: two judges on one spool would each count a part of it.
@@ -168,7 +182,7 @@ class Store:
         segment = segments.of(finding.slice)
         i = finding.slice.i
         if i < segment.sealed:
-            return "late"
+            return LATE
         if isinstance(finding, Ended | Drawn):
             self._db.execute(
                 "UPDATE segments SET slice_seconds = ? WHERE id = ?",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -179,6 +180,36 @@ def test_it_is_ready_once_it_has_read_the_spool_and_tells_prometheus(
     assert client.get("/readyz").json() == {"ready": True, "targets": {"tutor": "caught up"}}
     metrics = client.get("/metrics").text
     assert 'rampway_judge_findings_total{finding="scored",target="tutor"} 3.0' in metrics
+
+
+@pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed")
+def test_its_metrics_tell_scores_by_arm_and_how_far_it_is_behind_by_prometheus_conventions(
+    folder: Path, client: httpx.Client
+) -> None:
+    write_slice(folder, 0, pairs=3, copied=3)
+    until(lambda: counts(client)["sealed"] == 1)
+
+    page = client.get("/metrics").text
+
+    for told in (
+        'rampway_judge_answers_scored_total{arm="baseline",sample="pair",target="tutor"} 3.0',
+        'rampway_judge_score_points_total{arm="baseline",sample="pair",target="tutor"} 0.0',
+        'rampway_judge_score_points_total{arm="candidate",sample="pair",target="tutor"} 3.0',
+        'rampway_judge_score_levels{target="tutor"} 2.0',
+        'rampway_judge_looks_total{outcome="failed",target="tutor"} 0.0',
+        'rampway_judge_backlog_bytes{target="tutor"} 0.0',
+        'rampway_judge_behind_seconds{target="tutor"} 0.',
+        "process_cpu_seconds_total",
+    ):
+        assert told in page
+    checked = subprocess.run(
+        ["promtool", "check", "metrics"],  # noqa: S607 - wherever it is installed
+        input=page,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
 
 
 def test_counts_survive_a_kill_and_a_restart(

@@ -223,3 +223,19 @@ def test_a_line_that_is_no_pair_or_mark_is_malformed(line: bytes) -> None:
 def test_a_field_that_no_gateway_writes_makes_a_line_malformed(line: dict[str, object]) -> None:
     with pytest.raises(Malformed):
         read_line(json.dumps(line).encode(), target="tutor")
+
+
+def test_the_unread_bytes_are_those_behind_the_position_in_this_file_and_the_newer_ones(
+    path: Path,
+) -> None:
+    assert spool.unread_bytes(path, None) == 0
+    append(path, b"one\ntwo\n")
+    assert spool.unread_bytes(path, None) == 8
+    _, position = read_on(path, None)
+    assert spool.unread_bytes(path, position) == 0
+
+    append(path, b"three\n")
+    path.rename(f"{path}.1")
+    append(path, b"four\n")
+
+    assert spool.unread_bytes(path, position) == 11

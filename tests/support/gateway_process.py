@@ -138,7 +138,9 @@ class GatewayProcess:
         environment = {
             **os.environ,
             "RAMPWAY_GATEWAY_CONFIG": str(self._config),
-            "PYTHONPATH": str(Path(rampway.__file__).parents[1]),
+            "PYTHONPATH": os.pathsep.join(
+                [str(Path(rampway.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+            ),
             "PYTHONWARNINGS": "error",
         }
         if self.token:
