@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from activities import metering
 from activities.asks import (
     ClaimAsk,
     Claimed,
@@ -148,6 +149,7 @@ class Verbs:
             plan=ask.plan,
         )
         verdict = weigh(ask.plan, evidence)
+        metering.decided(ask.token.target, verdict.verdict)
         judged = Judged(
             verdict=verdict,
             digests=Digests(
@@ -194,6 +196,7 @@ class Verbs:
                 )
             if before.ended is None and before.pinned_by is None:
                 await self.traffic.pin(token, by=ask.by)
+                metering.pinned(ask.target, ask.by.cause)
             after = await self._applied(
                 await self.traffic.end(token, ending=Ending.ROLLED_BACK, op_id=ask.op_id)
             )
@@ -222,7 +225,13 @@ class Verbs:
     @activity.defn
     async def page(self, ask: PageAsk) -> Paged:
         """Deliver one page; its key makes repeats the same incident."""
-        return Paged(delivery=await self.pager.page(ask.page))
+        try:
+            delivery = await self.pager.page(ask.page)
+        except Exception:
+            metering.paged(ask.page.severity, "failed")
+            raise
+        metering.paged(ask.page.severity, "delivered")
+        return Paged(delivery=delivery)
 
     async def _store(self, kind: str, fact: Fact) -> str:
         return await self.registry.put(kind, canonical(fact.model_dump(mode="json")))

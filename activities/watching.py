@@ -9,6 +9,7 @@ from typing import NoReturn
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from activities import metering
 from activities.asks import Digests, Judged, WatchAsk, Watched, WatchEnd
 from rampway.gates.facts import canonical
 from rampway.gates.verdicts import StageVerdict, Verdict
@@ -178,9 +179,11 @@ class _Watch:
             )
         except Unreachable as unreachable:
             activity.logger.warning("watch.no_evidence", extra={"why": str(unreachable)})
+            metering.blind(ask.token.target)
             return None
         self.looks += 1
         verdict = self.weigher.look(evidence)
+        metering.looked(ask.token.target, verdict.verdict)
         kept = verdict.verdict is Verdict.BREACH
         self.judged = Judged(
             verdict=verdict,
@@ -217,10 +220,12 @@ class _Watch:
                 activity.logger.warning("watch.pin_failed", extra={"why": str(unreachable)})
                 await self.parts.clock.sleep(PIN_PAUSE_SECONDS)
             else:
+                metering.pinned(self.ask.token.target, cause)
                 return True
         return False
 
     def _ended(self, end: WatchEnd, why: str = "", to_zero: float | None = None) -> Watched:
+        metering.watched(self.ask.token.target, end, to_zero)
         return Watched(
             end=end,
             seconds=self.seconds,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.envconfig import ClientConfig
+from temporalio.runtime import Runtime
 
 DEFAULT_ADDRESS = "localhost:7233"
 TRIES = 3
@@ -16,7 +17,9 @@ class TemporalUnreachable(Exception):
     """Temporal does not answer; nothing starts or climbs, open splits return to the baseline."""
 
 
-async def connect(environ: Mapping[str, str] | None = None) -> Client:
+async def connect(
+    environ: Mapping[str, str] | None = None, runtime: Runtime | None = None
+) -> Client:
     """Connect by Temporal's own environment variables (the process's, if none given) and profile.
 
     Raises TemporalUnreachable after a few tries.
@@ -27,7 +30,9 @@ async def connect(environ: Mapping[str, str] | None = None) -> Client:
     config.setdefault("target_host", DEFAULT_ADDRESS)
     for attempt in range(1, TRIES + 1):
         try:
-            return await Client.connect(**config, data_converter=pydantic_data_converter)
+            return await Client.connect(
+                **config, data_converter=pydantic_data_converter, runtime=runtime
+            )
         except RuntimeError as refused:
             if attempt == TRIES:
                 address = config.get("target_host", DEFAULT_ADDRESS)

@@ -12,6 +12,7 @@ from temporalio.worker import Worker
 
 from workers.connection import connect
 from workers.settings import Settings, read_settings
+from workers.telemetry import metrics_runtime
 from workers.wiring import build_workers, open_ports
 
 log = structlog.get_logger()
@@ -19,7 +20,7 @@ log = structlog.get_logger()
 
 async def run_worker(settings: Settings) -> None:
     """Carry releases until SIGTERM or SIGINT; activities get the grace to end."""
-    client = await connect()
+    client = await connect(runtime=metrics_runtime(settings.metrics_address))
     async with open_ports(settings) as ports:
         workers = build_workers(client, ports, settings)
         stop = asyncio.Event()

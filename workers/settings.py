@@ -34,6 +34,7 @@ class Settings(BaseModel):
     environment: str = Field(default="production", pattern=r"^[a-z0-9-]{1,32}$")
     task_queue: str = TASK_QUEUE
     report_url: str | None = None
+    metrics_address: str | None = Field(default=None, pattern=r"^[0-9A-Za-z.:\[\]-]+:[0-9]{1,5}$")
     grace_seconds: float = Field(default=10, ge=0)
 
 

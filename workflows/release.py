@@ -72,6 +72,7 @@ class ReleaseWorkflow:
             await finish(self._roll_back(as_stopped(stop, self.story.phase)))
         await finish(self._close())
         recording.cancel()
+        self._count_end(order)
         return self._outcome()
 
     @workflow.signal(description="Stop the climb; the watch goes on. {actor, reason}")
@@ -438,6 +439,14 @@ class ReleaseWorkflow:
         self.stage.obey()
         await self.stage.paged()
         await self.story.recorded()
+
+    def _count_end(self, order: ReleaseOrder) -> None:
+        """For Prometheus, and silent while a history is replayed; the record is the registry's."""
+        workflow.metric_meter().create_counter(
+            "rampway_releases_ended", "Releases that ended, by outcome."
+        ).add(
+            1, {"target": order.header.target.name, "outcome": self.story.phase.value.lower()}
+        )
 
     def _outcome(self) -> Outcome:
         ending = next(e for e in reversed(self.story.ledger.events) if e.trigger is not None)

@@ -11,7 +11,7 @@ from typing import Any
 
 from temporalio import activity
 from temporalio.api.enums.v1 import PendingActivityState
-from temporalio.client import WorkflowHandle
+from temporalio.client import Client, WorkflowHandle
 from temporalio.common import TypedSearchAttributes
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.service import RPCError
@@ -297,8 +297,9 @@ async def virtual_world(
     behaviour: Behaviour | None = None,
     *,
     target: Target | None = None,
+    worker_client: Client | None = None,
 ) -> AsyncIterator[World]:
-    """A world with its workers running, on a production target if none is given."""
+    """A world with its workers running, on a production target and the server's client if none is given."""
     target = target or Target(name=f"tutor-{uuid.uuid4().hex[:8]}", team="tutor")
     clock = VirtualClock()
     traffic = VirtualTraffic(clock)
@@ -313,7 +314,7 @@ async def virtual_world(
     await traffic.add_target(target, baseline)
     await registry.set_target(target, baseline)
     workers: Sequence[Worker] = build_workers(
-        env.client,
+        worker_client or env.client,
         ports,
         settings,
         interceptors=[_FollowServerTime(clock, traffic)],
@@ -340,12 +341,18 @@ async def virtual_world(
 
 @contextlib.asynccontextmanager
 async def quick_world(
-    env: WorkflowEnvironment, directory: Path, behaviour: Behaviour | None = None
+    env: WorkflowEnvironment,
+    directory: Path,
+    behaviour: Behaviour | None = None,
+    *,
+    worker_client: Client | None = None,
 ) -> AsyncIterator[World]:
     """A world whose target allows seconds."""
     target = demo_target(f"quick-{uuid.uuid4().hex[:8]}")
     seen = behaviour or Behaviour(requests_per_second=160.0, baseline=CLEAN, candidate=CLEAN)
-    async with virtual_world(env, directory, seen, target=target) as world:
+    async with virtual_world(
+        env, directory, seen, target=target, worker_client=worker_client
+    ) as world:
         yield world
 
 
