@@ -444,9 +444,7 @@ class ReleaseWorkflow:
         """For Prometheus, and silent while a history is replayed; the record is the registry's."""
         workflow.metric_meter().create_counter(
             "rampway_releases_ended", "Releases that ended, by outcome."
-        ).add(
-            1, {"target": order.header.target.name, "outcome": self.story.phase.value.lower()}
-        )
+        ).add(1, {"target": order.header.target.name, "outcome": self.story.phase.value.lower()})
 
     def _outcome(self) -> Outcome:
         ending = next(e for e in reversed(self.story.ledger.events) if e.trigger is not None)

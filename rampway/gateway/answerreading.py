@@ -118,11 +118,11 @@ class Reading:
 
     def _read_body(self, outcome: Outcome, kept: Kept) -> str | None:
         body = kept.whole(self._limits.examined_answer_bytes)
-        if self._dialect is None:
-            outcome.refused = body is not None and says_refused(body)
-            return None
         if body is None:
-            self._finding = Finding(unread=True)
+            self._finding = None if self._dialect is None else Finding(unread=True)
+            return None
+        outcome.refused = says_refused(body)  # understood on every route
+        if self._dialect is None:
             return None
         self._finding = read_body(self._dialect, body)
         return ANSWER_ERROR if self._finding.failed else None

@@ -20,7 +20,7 @@ class Progress:
 
     def __init__(self, judge: Judge) -> None:
         self.judge = judge
-        self.looks = dict.fromkeys(OUTCOMES, 0)
+        self.looks: dict[str, int] = dict.fromkeys(OUTCOMES, 0)
         self._caught_up_at = time.monotonic()
 
     def looked(self, outcome: str) -> None:

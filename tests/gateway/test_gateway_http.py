@@ -352,7 +352,7 @@ async def test_a_slow_reader_slows_the_upstream_and_memory_stays_bounded(
         nonlocal written
         response = web.StreamResponse()
         await response.prepare(heard.request)
-        for _ in range(600):
+        for _ in range(1_200):
             await response.write(b"z" * 100_000)
             written += 100_000
         return response
@@ -369,7 +369,7 @@ async def test_a_slow_reader_slows_the_upstream_and_memory_stays_bounded(
         seen = written
         await asyncio.sleep(0.2)
 
-    assert written < 30_000_000
+    assert written < 60_000_000  # half of it: what the kernel's buffers take, and no more
     writer.close()
     await eventually(lambda: true(plane.a.left == 1))
 

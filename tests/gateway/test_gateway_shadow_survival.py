@@ -148,7 +148,7 @@ async def test_each_way_to_misbehave_has_its_reason(tmp_path: Path) -> None:
                 await eventually(lambda n=number: true(len(spooled(plane, "pair")) == 4 * n))
             told: dict[str, set[str | None]] = {}
             for line in spooled(plane, "pair"):
-                told.setdefault(line["unit"].rpartition("-")[0], set()).add(line["missing"])
+                told.setdefault(line["trace"].rpartition("-")[0], set()).add(line["missing"])
             assert told == {mode: {REASONS.get(mode)} for mode in hostile_candidate.MODES}
 
 
