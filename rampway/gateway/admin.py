@@ -43,8 +43,8 @@ CAPABILITIES: Final = {
     "granularity_bp": 1,
     "sticky": True,
     "mirror": True,
-    "propagation_seconds": 0.1,  # one process: in force when the write is answered
 }
+PROPAGATION_SECONDS: Final = 0.1  # one process: in force when the write is answered
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 M = TypeVar("M", bound=BaseModel)
 _NAME: Final[TypeAdapter[str]] = TypeAdapter(TargetName)
@@ -111,12 +111,14 @@ class Admin:
         metrics: Callable[[], str],
         not_ready: Callable[[], str | None],
         token: str | None,
+        propagation_seconds: float = PROPAGATION_SECONDS,
     ) -> None:
         self._authority = authority
         self._counts = counts
         self._feedback = feedback
         self._metrics = metrics
         self._not_ready = not_ready
+        self._propagation_seconds = propagation_seconds
         self._token = token.encode() if token else None
 
     def application(self) -> web.Application:
@@ -182,7 +184,7 @@ class Admin:
 
     async def _capabilities(self, request: web.Request) -> web.Response:
         self._authority.split(_target(request))
-        return _json(CAPABILITIES)
+        return _json({**CAPABILITIES, "propagation_seconds": self._propagation_seconds})
 
     async def _register(self, request: web.Request) -> web.Response:
         order = await _read(request, Registration)

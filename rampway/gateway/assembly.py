@@ -28,6 +28,7 @@ from rampway.gateway.metrics import Meters
 from rampway.gateway.monitoring import Monitoring
 from rampway.gateway.proxy import Proxy
 from rampway.gateway.routing import Router
+from rampway.gateway.runs import retire_runs
 from rampway.gateway.settings import BadSettings, Settings
 from rampway.gateway.spans import SpanQueue
 from rampway.gateway.state import StateFile, boot_id
@@ -61,8 +62,9 @@ async def gateway(settings: Settings) -> AsyncGenerator[dict[str, str | int]]:
     """
     clock, meters = SystemClock(), Meters()
     async with AsyncExitStack() as parts:
-        directory = _directory(settings.state_dir)
-        parts.callback(os.close, _only_one(directory))
+        directory = state_directory(settings.state_dir)
+        parts.callback(os.close, only_one(directory))
+        await retire_runs(directory)
         upstreams = await parts.enter_async_context(Upstreams(settings))
         writer = LossyWriter()
         parts.callback(writer.close)
@@ -72,10 +74,7 @@ async def gateway(settings: Settings) -> AsyncGenerator[dict[str, str | int]]:
         router = Router(clock=clock, counts=counts, meters=meters, files=files, settings=settings)
         authority = _authority(parts, settings, clock=clock, router=router)
         handouts = Handouts(settings.feedback)
-        spans = _spans(settings)
-        if spans is not None:
-            spans.start()
-            parts.callback(spans.close)
+        spans = open_spans(parts, settings)
         proxy = Proxy(
             settings,
             router=router,
@@ -115,23 +114,23 @@ async def gateway(settings: Settings) -> AsyncGenerator[dict[str, str | int]]:
         )
         writer.start()
         _keep_time(parts, authority=authority, counts=counts, router=router, clock=clock)
-        parts.push_async_callback(_end, asyncio.create_task(proxy.load.keep_time()))
+        parts.push_async_callback(end_task, asyncio.create_task(proxy.load.keep_time()))
         address: dict[str, str | int] = {
             "admin_host": settings.admin_host,
-            "admin_port": await _listen_admin(parts, settings, admin),
+            "admin_port": await listen_admin(parts, settings, admin),
             "data_host": settings.data_host,
-            "data_port": await _listen_data(parts, settings, proxy),
+            "data_port": await listen_data(parts, settings, proxy),
             "pid": os.getpid(),
         }
         replace_file(directory / ADDRESS_FILE, orjson.dumps(address))
-        _warn(authority)
+        warn(authority)
         # What exists now lives as long as the process: the collector need not look at it again.
         gc.collect()
         gc.freeze()
         yield address
 
 
-def _spans(settings: Settings) -> SpanQueue | None:
+def open_spans(parts: AsyncExitStack, settings: Settings) -> SpanQueue | None:
     """The queue of spans, if they are on. Raises BadSettings where the libraries are not installed."""
     if settings.telemetry.spans == "off":
         return None
@@ -141,7 +140,10 @@ def _spans(settings: Settings) -> SpanQueue | None:
         raise BadSettings(
             f'telemetry.spans = "otlp" needs {missing.name}: install rampway[telemetry].'
         ) from missing
-    return SpanQueue(OtlpDelivery(settings.telemetry))
+    spans = SpanQueue(OtlpDelivery(settings.telemetry))
+    spans.start()
+    parts.callback(spans.close)
+    return spans
 
 
 def _authority(
@@ -180,16 +182,16 @@ def _keep_time(
         keep_doing(counts.seal_due, next_due=counts.next_seal, clock=clock),
         keep_doing(mark, next_due=router.next_mark, clock=clock),
     ):
-        parts.push_async_callback(_end, asyncio.create_task(work))
+        parts.push_async_callback(end_task, asyncio.create_task(work))
 
 
-async def _end(task: asyncio.Task[None]) -> None:
+async def end_task(task: asyncio.Task[None]) -> None:
     task.cancel()
     with suppress(asyncio.CancelledError, NotStored):
         await task
 
 
-async def _listen_admin(parts: AsyncExitStack, settings: Settings, admin: Admin) -> int:
+async def listen_admin(parts: AsyncExitStack, settings: Settings, admin: Admin) -> int:
     tls = admin_context(settings.admin_tls) if settings.admin_tls else None
     runner = web.AppRunner(
         admin.application(), access_log=None, shutdown_timeout=1.0, logger=_silent()
@@ -200,7 +202,10 @@ async def _listen_admin(parts: AsyncExitStack, settings: Settings, admin: Admin)
     return await _bind(site)
 
 
-async def _listen_data(parts: AsyncExitStack, settings: Settings, proxy: Proxy) -> int:
+async def listen_data(
+    parts: AsyncExitStack, settings: Settings, proxy: Proxy, *, shared: bool = False
+) -> int:
+    """Take requests until the stack ends; `shared` with other processes on the same port."""
     server = web.Server(
         proxy.handle,
         handler_cancellation=True,
@@ -215,7 +220,13 @@ async def _listen_data(parts: AsyncExitStack, settings: Settings, proxy: Proxy) 
     runner = web.ServerRunner(server, shutdown_timeout=0.1)
     await runner.setup()
     parts.push_async_callback(runner.cleanup)
-    site = web.TCPSite(runner, settings.data_host, settings.data_port, backlog=_BACKLOG)
+    site = web.TCPSite(
+        runner,
+        settings.data_host,
+        settings.data_port,
+        backlog=_BACKLOG,
+        reuse_port=shared or None,
+    )
     port = await _bind(site)
 
     async def drain() -> None:
@@ -237,7 +248,7 @@ async def _bind(site: web.TCPSite) -> int:
     return site.port
 
 
-def _directory(path: Path) -> Path:
+def state_directory(path: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as failed:
@@ -245,7 +256,7 @@ def _directory(path: Path) -> Path:
     return path
 
 
-def _only_one(directory: Path) -> int:
+def only_one(directory: Path) -> int:
     """Hold the directory: two gateways with one state would both be its authority."""
     descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -264,6 +275,6 @@ def _silent() -> logging.Logger:
     return logger
 
 
-def _warn(authority: Authority) -> None:
+def warn(authority: Authority) -> None:
     if authority.unreadable:
         _log.error("state.unreadable", why=authority.unreadable, next="register the targets again")

@@ -15,6 +15,7 @@ import structlog
 
 from rampway.gateway import moves
 from rampway.gateway.assignment import SALT_BYTES
+from rampway.gateway.instances import Instances, ThisProcess
 from rampway.gateway.splits import ClaimOrder, TargetSplit, expire, observe
 from rampway.gateway.state import StateFile, Unreadable
 from rampway.gateway.terms import (
@@ -59,6 +60,7 @@ class Authority:
         upstreams: frozenset[str],
         boot_id: str,
         changed: Callable[[TargetSplit], None],
+        instances: Instances | None = None,
     ) -> None:
         self._state = state
         self._truth = truth
@@ -66,6 +68,7 @@ class Authority:
         self._upstreams = upstreams
         self._boot_id = boot_id
         self._changed = changed
+        self._instances = instances or ThisProcess()
         self._live: dict[str, TargetSplit] = {}
         self._epoch_floors: dict[str, int] = {}
         self._deeds: list[Deed] = []
@@ -104,7 +107,7 @@ class Authority:
         return sorted(self._live)
 
     def observe(self, target: str) -> Observed:
-        return observe(self._known(target), self._clock.monotonic())
+        return self._seen(self._known(target))
 
     def split(self, target: str) -> TargetSplit:
         """The state in force. Raises Refused unknown."""
@@ -158,13 +161,14 @@ class Authority:
             return moves.register(target, timing, baseline, epoch=epoch, at=at)
 
         after = await self._up(target, "register", "register", move)
-        return self._told(after)
+        return await self._told(after)
 
     async def claim(self, target: str, order: ClaimOrder) -> Token:
         self._configured(order.baseline)
         self._configured(order.candidate)
         move = partial(moves.claim, order=order, salt=secrets.token_hex(SALT_BYTES))
         after = await self._raise(target, "claim", order.op_id, lambda s, at: move(s, at=at))
+        await self._instances.applied(target)
         return Token(target=target, epoch=after.epoch, sequence=0)
 
     async def set_share(
@@ -175,7 +179,7 @@ class Authority:
                 split, token, share_bp=share_bp, ttl_seconds=ttl_seconds, op_id=op_id, at=at
             )
 
-        return self._told(await self._raise(token.target, "share", op_id, move))
+        return await self._told(await self._raise(token.target, "share", op_id, move))
 
     async def shadow(
         self, token: Token, *, rate_bp: int, ttl_seconds: float, op_id: str
@@ -185,13 +189,13 @@ class Authority:
                 split, token, rate_bp=rate_bp, ttl_seconds=ttl_seconds, op_id=op_id, at=at
             )
 
-        return self._told(await self._raise(token.target, "shadow", op_id, move))
+        return await self._told(await self._raise(token.target, "shadow", op_id, move))
 
     async def renew(self, token: Token, *, ttl_seconds: float) -> Observed:
         def move(split: TargetSplit, at: Instant) -> TargetSplit:
             return moves.renew(split, token, ttl_seconds=ttl_seconds, at=at)
 
-        return self._told(await self._raise(token.target, "renew", "renew", move))
+        return await self._told(await self._raise(token.target, "renew", "renew", move))
 
     async def pin(self, token: Token, by: PinnedBy) -> Observed:
         return await self._lower(
@@ -204,7 +208,7 @@ class Authority:
 
         if ending is Ending.ROLLED_BACK:
             return await self._lower(token.target, ending.value, op_id, move)
-        return self._told(await self._raise(token.target, ending.value, op_id, move))
+        return await self._told(await self._raise(token.target, ending.value, op_id, move))
 
     def close(self) -> None:
         self._disk.shutdown()
@@ -254,12 +258,14 @@ class Authority:
             self.lapse(target)
         before, at = self._live.get(target), self._clock.now()
         try:
-            return before, at, move(before, at)
+            after = move(before, at)
+            self._instances.check(after)
         except (Refused, BadInput) as no:
             self._count_refused(no)
             if self._unsaved:  # a write that is refused now must not be found on the disk
                 await self._sync()
             raise
+        return before, at, after
 
     async def _lower(self, target: str, cause: str, op_id: str, move: Move) -> Observed:
         """Act, without waiting for anything, then store."""
@@ -274,7 +280,7 @@ class Authority:
             self._apply(cause, op_id, before, after, at)
             self.accepted_total += 1
         await self.record()
-        return self._told(self._live[target])
+        return await self._told(self._live[target])
 
     def _apply(
         self, cause: str, op_id: str, before: TargetSplit | None, after: TargetSplit, at: Instant
@@ -310,8 +316,20 @@ class Authority:
             self._deeds = told + self._deeds
             _log.exception("truth.not_written", deeds=len(self._deeds))
 
-    def _told(self, split: TargetSplit) -> Observed:
-        return observe(split, self._clock.monotonic())
+    async def _told(self, split: TargetSplit) -> Observed:
+        """What is in force, when all instances have taken it up, or the bound for that has passed."""
+        await self._instances.applied(split.target)
+        return self._seen(split)
+
+    def _seen(self, split: TargetSplit) -> Observed:
+        seen, reach = observe(split, self._clock.monotonic()), self._instances.reach(split.target)
+        return seen.model_copy(
+            update={
+                "applied_by_every_instance": not reach.laggards,
+                "instances": reach.instances,
+                "laggards": reach.laggards,
+            }
+        )
 
     def _known(self, target: str) -> TargetSplit:
         split = self._live.get(target)

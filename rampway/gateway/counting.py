@@ -5,7 +5,7 @@ duration and outcome, so that a seal that is executed a little late counts the s
 """
 
 import math
-from typing import TYPE_CHECKING, Final, TypedDict
+from typing import TYPE_CHECKING, Final, Protocol, TypedDict
 
 from rampway.gateway.terms import Arm, Timing
 
@@ -97,6 +97,12 @@ class Outcome:
         self.status = status
         self.size_bytes = size_bytes
         self.finding: Finding | None = None
+
+
+class Cell(Protocol):
+    """Where a started unit is counted when it ends; `finish` must be called at most once for it."""
+
+    def finish(self, took_seconds: float, outcome: Outcome, timing: Timing) -> None: ...
 
 
 class ArmCell:
@@ -221,7 +227,17 @@ class SegmentCounter:
     def index_at(self, now: float) -> int:
         return int((now - self.began) / self.timing.slice_seconds)
 
-    def start(self, arm: Arm, unit: int, now: float) -> ArmCell | None:
+    def hash_unit(self, unit: bytes) -> int:
+        """What `start` knows a unit by."""
+        return hash(unit)
+
+    def note_copied(self, index: int) -> None:
+        """A request of this slice was sampled for the shadow; who counts across processes keeps it."""
+
+    def note_drawn(self, index: int, arm: Arm, drawn: int) -> None:
+        """So many requests of this slice and arm are drawn for the judge by now; same."""
+
+    def start(self, arm: Arm, unit: int, now: float) -> Cell | None:
         """Count a unit (by its hash) in; None where it came before, or its slice is lost."""
         if unit in self._young or unit in self._old:
             return None
@@ -279,14 +295,16 @@ class SegmentCounter:
         due = self._due(now, self.timing.fast_delay_seconds)
         due = min(due, self._fast_sealed + SEALED_AT_ONCE_MAX)
         for i in range(self._fast_sealed, due):
-            if i >= self._first_index:
-                sealed.fast.append(self._cell(i).fast_row(i, self.timing))
+            cell = self._whole(i)
+            if cell is not None:
+                sealed.fast.append(cell.fast_row(i, self.timing))
         self._fast_sealed = max(due, self._fast_sealed)
         due = self._due(now, self.timing.timeout_seconds)
         due = min(due, self._full_sealed + SEALED_AT_ONCE_MAX, self._fast_sealed)
         for i in range(self._full_sealed, due):
-            if i >= self._first_index:
-                sealed.full.append(self._cell(i).full_row(i, self.timing))
+            cell = self._whole(i)
+            if cell is not None:
+                sealed.full.append(cell.full_row(i, self.timing))
             self._cells.pop(i, None)
         self._full_sealed = max(due, self._full_sealed)
         return sealed if self.sealed_to != before else None
@@ -296,8 +314,10 @@ class SegmentCounter:
         due = math.floor(over / self.timing.slice_seconds + _EARLY)
         return due if self.slices is None else min(due, self.slices)
 
-    def _cell(self, index: int) -> SliceCell:
-        """The counts of a slice; all zero where nobody came."""
+    def _whole(self, index: int) -> SliceCell | None:
+        """The counts of a slice, all zero where nobody came; None for one that is lost."""
+        if index < self._first_index:
+            return None
         return self._cells.get(index) or SliceCell()
 
     def _remember(self, unit: int) -> None:

@@ -186,15 +186,19 @@ class Counts:
         for counts in self.targets.values():
             counts.journal.close()
 
-    def _counter(self, counts: TargetCounts, split: TargetSplit) -> SegmentCounter:
-        segment, now = split.segment, self._clock.monotonic()
-        counter = SegmentCounter(
+    def new_counter(self, split: TargetSplit) -> SegmentCounter:
+        """What counts a segment; with several processes, what sums it up."""
+        return SegmentCounter(
             epoch=split.epoch,
-            number=segment.number,
-            began=segment.began,
-            timing=segment.timing,
+            number=split.segment.number,
+            began=split.segment.began,
+            timing=split.segment.timing,
             units_max=self._units_remembered,
         )
+
+    def _counter(self, counts: TargetCounts, split: TargetSplit) -> SegmentCounter:
+        segment, now = split.segment, self._clock.monotonic()
+        counter = self.new_counter(split)
         kept = counts.journal.segments.get((split.epoch, segment.number))
         if kept is not None and counter.index_at(now) <= kept.last_index:
             # Another boot, and the wall clock was set back: a sealed slice is never begun again.

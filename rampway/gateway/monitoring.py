@@ -1,6 +1,8 @@
 """What the process tells of itself: the metrics page, and whether it is ready."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 
@@ -8,10 +10,85 @@ from rampway.gateway.authority import Authority
 from rampway.gateway.counts import Counts
 from rampway.gateway.feedback import Feedback
 from rampway.gateway.metrics import Meters, Page, Sample
-from rampway.gateway.proxy import Proxy
-from rampway.gateway.routing import Router
-from rampway.gateway.spans import SpanQueue
-from rampway.gateway.trafficlog import TrafficFiles
+from rampway.gateway.pairing import TargetTally
+from rampway.gateway.sampling import ArmTally
+from rampway.gateway.terms import Arm
+
+
+class Tallies(Protocol):
+    """What was sampled: a router's, or that of all processes."""
+
+    @property
+    def copied_total(self) -> Mapping[str, TargetTally]: ...
+
+    @property
+    def drawn_total(self) -> Mapping[str, Mapping[Arm, ArmTally]]: ...
+
+
+class Lines(Protocol):
+    """A file, and what it did not take."""
+
+    @property
+    def path(self) -> Path: ...
+
+    @property
+    def dropped_full_total(self) -> int: ...
+
+    @property
+    def dropped_disk_total(self) -> int: ...
+
+
+class LineFiles(Protocol):
+    """All such files of the gateway."""
+
+    def all(self) -> Iterable[Lines]: ...
+
+
+class Breaking(Protocol):
+    def is_open(self) -> bool: ...
+
+
+class Copying(Protocol):
+    """Who copies for a claim."""
+
+    @property
+    def breaker(self) -> Breaking: ...
+
+
+class Spending(Protocol):
+    """What a target's copies cost."""
+
+    @property
+    def tokens_total(self) -> float: ...
+
+    @property
+    def spend_total(self) -> float: ...
+
+
+class Traced(Protocol):
+    """What became of spans."""
+
+    @property
+    def delivered_total(self) -> int: ...
+
+    @property
+    def dropped_full_total(self) -> int: ...
+
+    @property
+    def dropped_undelivered_total(self) -> int: ...
+
+
+class Serving(Protocol):
+    """Who answers requests: a proxy, or several."""
+
+    @property
+    def is_draining(self) -> bool: ...
+
+    @property
+    def copiers(self) -> Mapping[str, tuple[int, Copying]]: ...
+
+    @property
+    def budgets(self) -> Mapping[str, Spending]: ...
 
 
 class Monitoring:
@@ -22,12 +99,12 @@ class Monitoring:
         *,
         authority: Authority,
         counts: Counts,
-        router: Router,
-        files: TrafficFiles,
+        router: Tallies,
+        files: LineFiles,
         meters: Meters,
-        proxy: Proxy,
+        proxy: Serving,
         feedback: Feedback,
-        spans: SpanQueue | None = None,
+        spans: Traced | None = None,
     ) -> None:
         self._authority = authority
         self._counts = counts

@@ -127,6 +127,7 @@ class Pairing:
             tally = self._tallies[index] = SliceTally(index)
         pair = Pair(tally, unit, trace, note)
         tally.copied += 1
+        self.counter.note_copied(index)
         self._total.sampled += 1
         tally.pairs.add(pair)
         self._open_pairs += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from rampway.gateway.answerlog import LINE_BYTES, CopiedRecord, LiveRecord, SplitFacts
 from rampway.gateway.assignment import Split, assign
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rampway.gateway.callers import Caller
-    from rampway.gateway.counting import ArmCell, Outcome, SegmentCounter
-    from rampway.gateway.counts import Counts
+    from rampway.gateway.counting import Cell, Outcome, SegmentCounter
     from rampway.gateway.metrics import ArmMeter, Meters
     from rampway.gateway.pairing import Pair
     from rampway.gateway.sampling import Draw
@@ -28,6 +27,12 @@ if TYPE_CHECKING:
     from rampway.gateway.tracing import OpenSpan
 
 FOREVER = float("inf")
+
+
+class Segments(Protocol):
+    """Knows what counts each target's segment in force."""
+
+    def segment_for(self, split: TargetSplit) -> SegmentCounter: ...
 
 
 class Route:
@@ -130,7 +135,7 @@ class Passage:
         self.trace_id = trace_id
         self.began = 0.0
         self.wall = 0.0
-        self.cell: ArmCell | None = None
+        self.cell: Cell | None = None
         self.pair: Pair | None = None
         self.draw: Draw | None = None
         self.span: OpenSpan | None = None  # where it is traced
@@ -145,7 +150,7 @@ class Router:
         self,
         *,
         clock: Clock,
-        counts: Counts,
+        counts: Segments,
         meters: Meters,
         files: TrafficFiles,
         settings: Settings,
@@ -193,7 +198,8 @@ class Router:
         passage.began, passage.wall = now
         if caller.pin is not None:
             return passage
-        passage.cell = route.counter.start(passage.arm, hash(unit), now.monotonic)
+        hashed = route.counter.hash_unit(unit)
+        passage.cell = route.counter.start(passage.arm, hashed, now.monotonic)
         if route.pairing and route.split and route.split.copies(unit):
             told = route.split.pseudonym(unit)
             note = self._log_pair(passage) if self._files.keeps_answers else None

@@ -86,6 +86,10 @@ class Lowest:
         self._size = size
         self._heap: list[tuple[int, bytes, Draw]] = []  # the highest point first
 
+    @property
+    def held(self) -> int:
+        return len(self._heap)
+
     def admits(self, point: int) -> bool:
         return len(self._heap) < self._size or -point > self._heap[0][0]
 
@@ -146,6 +150,7 @@ class Sampling:
             return None
         drawn = Draw(arm, index, point=point, unit=unit, trace=trace)
         pushed_out = arms[arm].add(drawn)
+        self.counter.note_drawn(index, arm, arms[arm].held)
         if pushed_out is not None:
             self._let_go(pushed_out)
         return drawn
@@ -230,6 +235,8 @@ class Sampling:
         baselines, too_many = arms[Arm.BASELINE].split(enough) if arms else ([], [])
         for draw in too_many:
             self._let_go(draw)
+        self.counter.note_drawn(index, Arm.CANDIDATE, len(candidates))
+        self.counter.note_drawn(index, Arm.BASELINE, len(baselines))
         width = self.counter.timing.slice_seconds
         record = DrawnRecord(
             target=self.target,

@@ -24,6 +24,7 @@ CONFIG_VARIABLE: Final = "RAMPWAY_GATEWAY_CONFIG"
 TOKEN_VARIABLE: Final = "RAMPWAY_GATEWAY_TOKEN"  # noqa: S105 - the variable's name, not a token
 MIB: Final = 1024 * 1024
 KIB: Final = 1024
+PROCESSES_MAX: Final = 64
 Port = Annotated[int, Field(ge=0, le=65_535)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Count = Annotated[int, Field(ge=1, le=10_000_000)]
@@ -276,6 +277,7 @@ class Settings(Part):
 
     state_dir: Path
     upstreams: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")], UpstreamSettings]
+    processes: Annotated[int, Field(ge=1, le=PROCESSES_MAX)] = 1
     data_host: str = "127.0.0.1"
     data_port: Port = 8080
     admin_host: str = "127.0.0.1"

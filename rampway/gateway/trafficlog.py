@@ -80,10 +80,16 @@ def _told(finding: Finding) -> dict[str, str | int | float | None]:
 
 
 class TrafficFiles:
-    """The traffic log, the spool and the answers of each target, written by one thread."""
+    """The traffic log, the spool and the answers of each target, written by one thread.
 
-    def __init__(self, directory: Path, capture: CaptureSettings, writer: LossyWriter) -> None:
+    `suffix` tells the logs of one process from those of another.
+    """
+
+    def __init__(
+        self, directory: Path, capture: CaptureSettings, writer: LossyWriter, *, suffix: str = ""
+    ) -> None:
         self._directory = directory
+        self._suffix = suffix
         self._capture = capture
         self._writer = writer
         self.logs: dict[str, LossyFile[Entry]] = {}
@@ -125,7 +131,7 @@ class TrafficFiles:
         capture = self._capture
         return self._writer.add(
             LossyFile(
-                self._directory / f"answers-{target}.jsonl",
+                self._directory / f"answers-{target}{self._suffix}.jsonl",
                 encode=encode_answer,
                 lines_max=capture.traffic_log_lines,
                 pending_bytes_max=capture.spool_pending_bytes,
@@ -137,7 +143,7 @@ class TrafficFiles:
         capture = self._capture
         return self._writer.add(
             LossyFile(
-                self._directory / f"traffic-{target}.jsonl",
+                self._directory / f"traffic-{target}{self._suffix}.jsonl",
                 encode=encode,
                 lines_max=capture.traffic_log_lines,
                 pending_bytes_max=capture.traffic_log_lines * _LINE_BYTES,

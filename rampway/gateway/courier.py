@@ -1,0 +1,171 @@
+"""How a worker's lines reach its supervisor: one socket, one line for each message, in the order they were put.
+
+`<kind> <target> <epoch> <segment> <slice>`, a tab and JSON is a line of the spool, or the mark behind a slice's
+lines; `census`, a tab and JSON is what the worker's meters show. The first line of all goes the other way: the
+worker's order.
+"""
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, NamedTuple, TypeVar
+
+from rampway.gateway.census import Tree
+from rampway.gateway.census import encode as encode_census
+from rampway.gateway.lossy import LossyFile, LossyWriter
+from rampway.gateway.settings import CaptureSettings
+from rampway.gateway.spool import (
+    AnswerRecord,
+    DrawnRecord,
+    MarkRecord,
+    PairRecord,
+    SpoolRecord,
+    encode,
+    encode_without_bodies,
+)
+from rampway.gateway.trafficlog import TrafficFiles
+
+ORDER_BYTES_MAX: Final = 16 * 1024 * 1024
+MESSAGE_BYTES_MAX: Final = 8 * 1024 * 1024
+CENSUS: Final = b"census"
+_SEND_SECONDS_MAX: Final = 5.0
+_CENSUS_BYTES: Final = 16 * 1024  # what a waiting one is reckoned to hold
+_READ_BYTES: Final = 64 * 1024
+_KINDS: Final[dict[type[SpoolRecord], bytes]] = {
+    PairRecord: b"pair",
+    AnswerRecord: b"answer",
+    MarkRecord: b"mark",
+    DrawnRecord: b"drawn",
+}
+R = TypeVar("R")
+
+
+class Message(NamedTuple):
+    """A line of the spool, and which slice it is of. `kind` is that of the line."""
+
+    kind: str
+    target: str
+    epoch: int
+    segment: int
+    i: int
+    line: bytes
+
+
+class Channel:
+    """A worker's end of the socket. `send` is for the thread that writes lines."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._is_broken = False
+
+    def receive_order(self) -> bytes:
+        """The first line, which the supervisor sends. Raises OSError where none comes."""
+        told = bytearray()
+        while not told.endswith(b"\n"):
+            read = self._connection.recv(_READ_BYTES)
+            if not read or len(told) > ORDER_BYTES_MAX:
+                raise OSError("The supervisor gave no order.")
+            told += read
+        self._connection.settimeout(_SEND_SECONDS_MAX)
+        return bytes(told)
+
+    def send(self, lines: bytes) -> None:
+        """Raises OSError, and then for ever: what comes after half a line would be misread."""
+        if self._is_broken:
+            raise OSError("The supervisor takes no more lines.")
+        try:
+            self._connection.sendall(lines)
+        except OSError:
+            self._is_broken = True
+            self._connection.close()
+            raise
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+class CourierFile(LossyFile[R]):
+    """A queue of lines as any, but they go to the supervisor. `path` only names them."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        path: Path,
+        *,
+        encode: Callable[[R], bytes],
+        lines_max: int,
+        pending_bytes_max: int,
+    ) -> None:
+        super().__init__(
+            path,
+            encode=encode,
+            lines_max=lines_max,
+            pending_bytes_max=pending_bytes_max,
+            file_bytes_max=0,
+        )
+        self._channel = channel
+
+    def _append(self, lines: bytes) -> None:
+        self._channel.send(lines)
+
+
+class WorkerFiles(TrafficFiles):
+    """A worker's files: logs of its own, told by its slot, and a spool that its supervisor writes."""
+
+    def __init__(
+        self,
+        directory: Path,
+        capture: CaptureSettings,
+        writer: LossyWriter,
+        *,
+        channel: Channel,
+        slot: int,
+    ) -> None:
+        # A target's name holds no `@`, so that no file of another target has this name.
+        super().__init__(directory, capture, writer, suffix=f"@{slot}")
+        self._channel = channel
+        self._censuses = writer.add(
+            CourierFile[Tree](
+                channel,
+                directory / "census",
+                encode=lambda census: CENSUS + b"\t" + encode_census(census),
+                lines_max=4,
+                pending_bytes_max=4 * _CENSUS_BYTES,
+            )
+        )
+
+    def tell(self, census: Tree) -> None:
+        """What the meters show; dropped where the supervisor has not taken the ones before."""
+        self._censuses.put(census, _CENSUS_BYTES)
+
+    def _spool_of(self, target: str) -> LossyFile[SpoolRecord]:
+        capture = self._capture
+        return self._writer.add(
+            CourierFile[SpoolRecord](
+                self._channel,
+                self._directory / f"spool-{target}.jsonl",
+                encode=with_bodies if capture.bodies else without_bodies,
+                lines_max=capture.traffic_log_lines,
+                pending_bytes_max=capture.spool_pending_bytes,
+            )
+        )
+
+
+def with_bodies(record: SpoolRecord) -> bytes:
+    return _head(record) + encode(record)
+
+
+def without_bodies(record: SpoolRecord) -> bytes:
+    return _head(record) + encode_without_bodies(record)
+
+
+def message(line: bytes) -> Message:
+    """What `with_bodies` wrote. Raises ValueError for anything else."""
+    head, _, told = line.partition(b"\t")
+    kind, target, epoch, segment, i = head.decode().split(" ")
+    return Message(kind, target, int(epoch), int(segment), int(i), told)
+
+
+def _head(record: SpoolRecord) -> bytes:
+    place = f"{record.target} {record.epoch} {record.segment} {record.i}"
+    return b"%s %s\t" % (_KINDS[type(record)], place.encode())

@@ -1,0 +1,73 @@
+"""What a gateway of several processes tells of itself: one page for all of them, and whether it is ready."""
+
+from collections.abc import Iterator
+
+from rampway.gateway.authority import Authority
+from rampway.gateway.census import Censuses, Copiers, Dropped, Spent
+from rampway.gateway.counts import Counts
+from rampway.gateway.crew import Crew
+from rampway.gateway.feedback import Feedback
+from rampway.gateway.gathering import Spools
+from rampway.gateway.metrics import Meters
+from rampway.gateway.monitoring import Monitoring
+
+
+class Overview:
+    """Sums the workers' newest censuses up, and lets Monitoring write the page."""
+
+    def __init__(
+        self,
+        *,
+        authority: Authority,
+        counts: Counts,
+        feedback: Feedback,
+        crew: Crew,
+        censuses: Censuses,
+        spools: Spools,
+    ) -> None:
+        self._crew = crew
+        self._censuses = censuses
+        self._spools = spools
+        self._meters = Meters()
+        self._monitoring = Monitoring(
+            authority=authority,
+            counts=counts,
+            router=censuses,
+            files=self,
+            meters=self._meters,
+            proxy=self,
+            feedback=feedback,
+            spans=censuses,
+        )
+
+    def not_ready(self) -> str | None:
+        if not self._crew.serving():
+            return "No worker serves."
+        return self._monitoring.not_ready()
+
+    def page(self) -> str:
+        summed = self._censuses.meters()
+        self._meters.arms = summed.arms
+        self._meters.pinned_arms = summed.pinned_arms
+        self._meters.copies = summed.copies
+        self._meters.rejected = summed.rejected
+        self._meters.in_flight = summed.in_flight
+        return self._monitoring.page()
+
+    @property
+    def is_draining(self) -> bool:
+        return self._crew.is_stopping
+
+    @property
+    def copiers(self) -> dict[str, tuple[int, Copiers]]:
+        return self._censuses.copiers
+
+    @property
+    def budgets(self) -> dict[str, Spent]:
+        return self._censuses.budgets
+
+    def all(self) -> Iterator[Dropped]:
+        """What workers did not hand over, and what the supervisor did not write of it."""
+        yield from self._censuses.dropped()
+        for file in self._spools.files.values():
+            yield Dropped(file.path, file.dropped_full_total, file.dropped_disk_total)

@@ -1,0 +1,211 @@
+"""A gateway of several processes: one that decides and counts, and workers that serve, on one port.
+
+The supervisor is the only writer of splits, state and journals, keeps the leases' time and seals slices;
+it passes on no request. docs/gateway-processes.md tells what happens when any of them dies.
+"""
+
+import asyncio
+import gc
+import os
+import socket
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final
+
+import orjson
+
+from rampway.gateway.admin import Admin
+from rampway.gateway.assembly import (
+    ADDRESS_FILE,
+    SystemClock,
+    end_task,
+    listen_admin,
+    only_one,
+    state_directory,
+    warn,
+)
+from rampway.gateway.authority import Authority
+from rampway.gateway.census import Censuses
+from rampway.gateway.clockwork import keep_doing
+from rampway.gateway.crew import Crew
+from rampway.gateway.durable import replace_file
+from rampway.gateway.feedback import Feedback
+from rampway.gateway.fleet import PROPAGATION_SECONDS_MAX, Fleet
+from rampway.gateway.gathering import Gathering
+from rampway.gateway.handouts import Handouts
+from rampway.gateway.lossy import LossyWriter
+from rampway.gateway.overview import Overview
+from rampway.gateway.runs import Run, accepts, other_runs, retire_runs
+from rampway.gateway.settings import BadSettings, Settings
+from rampway.gateway.sharedcounts import SegmentFiles, SummedCounts
+from rampway.gateway.slots import SlotFile
+from rampway.gateway.state import StateFile, boot_id
+from rampway.gateway.table import TableWriter
+from rampway.gateway.truth import Truth
+from rampway.gateway.worker import Order
+
+_LOOK_SECONDS: Final = 0.02
+
+
+@asynccontextmanager
+async def supervised(settings: Settings) -> AsyncGenerator[dict[str, str | int]]:
+    """A gateway of `settings.processes` workers, as `assembly.gateway` is one of a single process.
+
+    Raises BadSettings where its directory or a port is not to be had.
+    """
+    clock, boot = SystemClock(), boot_id()
+    async with AsyncExitStack() as parts:
+        directory = state_directory(settings.state_dir)
+        parts.callback(os.close, only_one(directory))
+        run = Run.begin(directory)
+        parts.callback(run.remove)
+        data_port = _hold_port(parts, settings, run)
+        table = TableWriter(run.table, boot_id=boot)
+        slots = SlotFile(run.slots, create=True)
+        segments = SegmentFiles(
+            run.segments,
+            workers=settings.processes,
+            units_remembered=settings.limits.units_remembered,
+        )
+        counts = SummedCounts(directory, segments, clock=clock)
+        parts.callback(counts.close)
+        writer = LossyWriter()
+        parts.callback(writer.close)
+        gathering, censuses = Gathering(settings, writer), Censuses()
+        order = Order(
+            settings=_for_workers(settings, data_port), run=run.path, supervisor=os.getpid()
+        )
+        crew = Crew(
+            settings.processes,
+            order=order.model_dump_json().encode(),
+            slots=slots,
+            gathering=gathering,
+            censuses=censuses,
+            clock=clock,
+        )
+        fleet = Fleet(
+            table, slots, crew, segments=segments, counts=counts, gathering=gathering, clock=clock
+        )
+        authority = Authority(
+            state=StateFile(settings.state_dir, boot_id=boot),
+            truth=Truth(settings.state_dir),
+            clock=clock,
+            upstreams=frozenset(settings.upstreams),
+            boot_id=boot,
+            changed=fleet.change,
+            instances=fleet,
+        )
+        parts.callback(authority.close)
+        authority.load()
+        fleet.publish()
+        writer.start()
+        _keep_time(parts, authority=authority, counts=counts, gathering=gathering, fleet=fleet)
+        parts.push_async_callback(crew.stop, 0.0)  # where anything below fails
+        await crew.start()
+        # From here on nobody but our own workers routes by what is written.
+        await retire_runs(directory, run)
+        feedback = Feedback(
+            directory,
+            settings.feedback,
+            counts=counts,
+            split_of=authority.split,
+            # Requests are remembered where they were served: here only receipts are proof.
+            handouts=Handouts(settings.feedback),
+            clock=clock,
+        )
+        parts.callback(feedback.close)
+        overview = Overview(
+            authority=authority,
+            counts=counts,
+            feedback=feedback,
+            crew=crew,
+            censuses=censuses,
+            spools=gathering.spools,
+        )
+        admin = Admin(
+            authority=authority,
+            counts=counts,
+            feedback=feedback,
+            metrics=overview.page,
+            not_ready=overview.not_ready,
+            token=settings.admin_token,
+            propagation_seconds=PROPAGATION_SECONDS_MAX,
+        )
+        address: dict[str, str | int] = {
+            "admin_host": settings.admin_host,
+            "admin_port": await listen_admin(parts, settings, admin),
+            "data_host": settings.data_host,
+            "data_port": data_port,
+            "pid": os.getpid(),
+        }
+        replace_file(directory / ADDRESS_FILE, orjson.dumps(address))
+        warn(authority)
+        gc.collect()
+        gc.freeze()
+        parts.push_async_callback(crew.stop, settings.timeouts.drain)
+        yield address
+
+
+def _keep_time(
+    parts: AsyncExitStack,
+    *,
+    authority: Authority,
+    counts: SummedCounts,
+    gathering: Gathering,
+    fleet: Fleet,
+) -> None:
+    """As one process keeps it, but that marks and lives of workers are looked at instead of requests."""
+    clock = SystemClock()
+
+    async def expire() -> None:
+        authority.lapse_due()
+        await authority.record()
+
+    async def look() -> None:
+        gathering.mark_due(clock.monotonic())
+        fleet.look()
+
+    def next_look() -> float:
+        return clock.monotonic() + _LOOK_SECONDS
+
+    for work in (
+        keep_doing(expire, next_due=authority.next_expiry, clock=clock),
+        keep_doing(counts.seal_due, next_due=counts.next_seal, clock=clock),
+        keep_doing(look, next_due=next_look, clock=clock),
+    ):
+        parts.push_async_callback(end_task, asyncio.create_task(work))
+
+
+def _for_workers(settings: Settings, data_port: int) -> Settings:
+    """The settings of one worker: each draws its part of the judged answers."""
+    per_second = settings.judged.per_second / settings.processes
+    judged = settings.judged.model_copy(update={"per_second": per_second})
+    return settings.model_copy(
+        update={
+            "data_port": data_port,
+            "judged": judged,
+            "admin_token": None,
+            "admin_host": "127.0.0.1",
+        }
+    )
+
+
+def _hold_port(parts: AsyncExitStack, settings: Settings, run: Run) -> int:
+    """Bind the data port without listening, so that nobody else gets it while workers come and go."""
+    host, port = settings.data_host, settings.data_port
+    family, kind, _, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    try:
+        if port and not any(accepts(other) for other in other_runs(settings.state_dir, run)):
+            # A stranger that shares its port too would silently get a part of our requests.
+            with socket.socket(family, kind) as alone:
+                alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                alone.bind(address)
+        held = parts.enter_context(socket.socket(family, kind))
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        held.bind(address)
+    except OSError as taken:
+        raise BadSettings(f"{host}:{port} cannot be listened on: {taken.strerror}.") from taken
+    bound: int = held.getsockname()[1]
+    return bound

@@ -1,0 +1,242 @@
+"""`python -m rampway.gateway.worker SLOT DESCRIPTOR`: one of a supervisor's workers, which serves requests.
+
+It decides nothing: it routes by the split table, counts into its own part of each segment's file, hands
+its lines to the supervisor, and says twenty milliseconds apart that it lives. Without its supervisor it
+serves on: leases run out by themselves, and when they have it ends, unless a new supervisor retires it first.
+"""
+
+import asyncio
+import gc
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Final
+
+import structlog
+from pydantic import BaseModel, ConfigDict
+
+from rampway.gateway.assembly import SystemClock, end_task, listen_data, open_spans
+from rampway.gateway.census import CENSUS_SECONDS, Dropped, Spent, Traces, Tree, taken
+from rampway.gateway.clockwork import keep_doing
+from rampway.gateway.courier import Channel, WorkerFiles
+from rampway.gateway.following import FollowingRouter
+from rampway.gateway.handouts import Handouts
+from rampway.gateway.lossy import LossyWriter
+from rampway.gateway.metrics import Meters
+from rampway.gateway.proxy import Proxy
+from rampway.gateway.runs import Run
+from rampway.gateway.settings import BadSettings, Settings
+from rampway.gateway.sharedcounts import SegmentFiles
+from rampway.gateway.slots import Slot, SlotFile, Stage
+from rampway.gateway.spans import SpanQueue
+from rampway.gateway.starting import fast_loop, log_to
+from rampway.gateway.state import boot_id
+from rampway.gateway.table import TableReader
+from rampway.gateway.tracing import Tracing
+from rampway.gateway.upstreams import Upstreams
+from rampway.gateway.workercounts import WorkerCounts
+
+TICK_SECONDS: Final = 0.02
+ORPHAN_SECONDS: Final = (
+    60.0  # a worker without a supervisor serves on for, when its leases have passed
+)
+_LOOK_FOR_RUN_SECONDS: Final = 1.0
+_TABLE_SECONDS_MAX: Final = 5.0  # a worker that starts waits for a table that it can read
+_log = structlog.get_logger("rampway.gateway")
+
+
+class Order(BaseModel):
+    """What a supervisor tells a worker when it starts it. `supervisor` is its process id."""
+
+    model_config = ConfigDict(frozen=True)
+
+    settings: Settings
+    run: Path
+    supervisor: int
+
+
+class Worker:
+    """The parts of a worker that look at the time."""
+
+    def __init__(
+        self, order: Order, slot: Slot, router: FollowingRouter, stop: asyncio.Event
+    ) -> None:
+        self._order = order
+        self._run = Run(order.run)
+        self._slot = slot
+        self._router = router
+        self._stop = stop
+        self._orphaned_at: float | None = None
+        self._looked_at = 0.0
+
+    async def tick(self) -> None:
+        """What every request does, for those that have none; and a sign of life."""
+        now = time.monotonic()
+        self._router.follow()
+        self._slot.beat(now, applied=self._router.applied, blind=self._router.is_blind)
+        if self._router.is_retired or (self._is_orphaned(now) and self._may_end(now)):
+            self._stop.set()
+
+    def _is_orphaned(self, now: float) -> bool:
+        if self._orphaned_at is None and os.getppid() != self._order.supervisor:
+            _log.warning("worker.orphaned", next="start the gateway again")
+            self._orphaned_at = now
+        return self._orphaned_at is not None
+
+    def _may_end(self, now: float) -> bool:
+        """Have the leases passed a while ago, or is the directory gone that a new supervisor would look into?"""
+        alone_since = max(self._orphaned_at or now, self._router.leases_end())
+        if now >= alone_since + ORPHAN_SECONDS:
+            return True
+        if now < self._looked_at + _LOOK_FOR_RUN_SECONDS:
+            return False
+        self._looked_at = now
+        return not self._run.is_there
+
+
+def main() -> None:
+    """Serve until SIGTERM, or until nobody needs it; exit 2 where it cannot."""
+    log_to(sys.stderr)
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # it comes to all at once; the supervisor says when
+    number, descriptor = (int(told) for told in sys.argv[1:])
+    channel = Channel(socket.socket(fileno=descriptor))
+    try:
+        order = Order.model_validate_json(channel.receive_order())
+        with asyncio.Runner(loop_factory=fast_loop()) as runner:
+            runner.run(work(order, number, channel))
+    except (BadSettings, OSError) as wrong:
+        sys.stderr.write(f"rampway gateway, worker {number}: {wrong}\n")
+        sys.exit(2)
+
+
+async def work(order: Order, number: int, channel: Channel) -> None:
+    """Serve as the worker in slot `number`. Raises BadSettings or OSError."""
+    settings, run, clock, meters = order.settings, Run(order.run), SystemClock(), Meters()
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    async with AsyncExitStack() as parts:
+        parts.callback(channel.close)
+        upstreams = await parts.enter_async_context(Upstreams(settings))
+        writer = LossyWriter()
+        parts.callback(writer.close)
+        files = WorkerFiles(
+            settings.state_dir, settings.capture, writer, channel=channel, slot=number
+        )
+        segments = SegmentFiles(
+            run.segments,
+            workers=settings.processes,
+            units_remembered=settings.limits.units_remembered,
+        )
+        router = FollowingRouter(
+            TableReader(run.table),
+            boot_id=boot_id(),
+            clock=clock,
+            counts=WorkerCounts(segments, number, clock=clock),
+            meters=meters,
+            files=files,
+            settings=settings,
+        )
+        await _read_table(router)
+        spans = open_spans(parts, settings)
+        proxy = Proxy(
+            settings,
+            router=router,
+            upstreams=upstreams.by_name,
+            meters=meters,
+            clock=clock,
+            handouts=Handouts(settings.feedback),
+            tracing=Tracing(spans.put, part=settings.telemetry.sample) if spans else None,
+        )
+        parts.push_async_callback(proxy.close)
+
+        def census() -> Tree:
+            return _census(meters, router, files, proxy, spans)
+
+        parts.callback(lambda: files.tell(census()))
+        slot = SlotFile(run.slots)[number]
+        slot.begin(os.getpid(), time.monotonic())
+        worker = Worker(order, slot, router, stop)
+
+        async def tell() -> None:
+            files.tell(census())
+
+        async def mark() -> None:
+            router.mark_due()
+
+        _each(parts, TICK_SECONDS, worker.tick)
+        _each(parts, CENSUS_SECONDS, tell)
+        parts.push_async_callback(end_task, asyncio.create_task(proxy.load.keep_time()))
+        marking = keep_doing(mark, next_due=router.next_mark, clock=clock)
+        parts.push_async_callback(end_task, asyncio.create_task(marking))
+        writer.start()
+        await listen_data(parts, settings, proxy, shared=True)
+        await worker.tick()
+        slot.tell(Stage.SERVING)
+        gc.collect()
+        gc.freeze()
+        await stop.wait()
+        slot.tell(Stage.DRAINING)
+
+
+async def _read_table(router: FollowingRouter) -> None:
+    """Nobody is served before the table was read. Raises OSError where it cannot be."""
+    until = time.monotonic() + _TABLE_SECONDS_MAX
+    router.follow()
+    while not router.applied:
+        if time.monotonic() > until:
+            raise OSError("The split table cannot be read.")
+        await asyncio.sleep(TICK_SECONDS)
+        router.follow()
+
+
+def _each(parts: AsyncExitStack, seconds: float, act: Callable[[], Awaitable[None]]) -> None:
+    """Act so many seconds apart, until the stack ends."""
+
+    async def again() -> None:
+        while True:
+            await act()
+            await asyncio.sleep(seconds)
+
+    parts.push_async_callback(end_task, asyncio.create_task(again()))
+
+
+def _census(
+    meters: Meters,
+    router: FollowingRouter,
+    files: WorkerFiles,
+    proxy: Proxy,
+    spans: SpanQueue | None,
+) -> Tree:
+    return taken(
+        meters,
+        copied=router.copied_total,
+        drawn=router.drawn_total,
+        files=[
+            Dropped(file.path, file.dropped_full_total, file.dropped_disk_total)
+            for file in files.all()
+        ],
+        breakers={
+            (target, epoch): copier.breaker.is_open()
+            for target, (epoch, copier) in proxy.copiers.items()
+        },
+        budgets={
+            target: Spent(budget.tokens_total, budget.spend_total)
+            for target, budget in proxy.budgets.items()
+        },
+        spans=Traces(
+            spans.delivered_total, spans.dropped_full_total, spans.dropped_undelivered_total
+        )
+        if spans
+        else Traces(),
+    )
+
+
+if __name__ == "__main__":
+    main()
