@@ -30,9 +30,9 @@ NUMBERS = itertools.count(1)
 TOKEN = "a token of sixteen or more"
 
 
-@pytest.fixture(scope="module", name="running")
-async def _running() -> AsyncGenerator[DataPlane]:
-    async with data_plane() as plane:
+@pytest.fixture(scope="module", name="running", params=[1, 2], ids=["one-process", "two-processes"])
+async def _running(request: pytest.FixtureRequest) -> AsyncGenerator[DataPlane]:
+    async with data_plane(settings=f"processes = {request.param}") as plane:
         yield plane
 
 
@@ -252,7 +252,9 @@ async def test_no_salt_leaves_the_gateway(plane: DataPlane) -> None:
     stored = (directory / "state.json").read_bytes().partition(b"\n")[2]
     salt = json.loads(stored)["targets"][plane.target]["claim"]["salt"]
 
-    told += [one.read_text() for one in directory.iterdir() if one.name != "state.json"]
+    told += [
+        one.read_text() for one in directory.iterdir() if one.is_file() and one.name != "state.json"
+    ]
     assert len(salt) == 64
     assert not any(salt in one for one in told)
 
@@ -264,7 +266,11 @@ async def test_metrics_tell_of_requests_writes_and_leases(plane: DataPlane) -> N
         await plane.ask()
     name = plane.target
 
-    assert await plane.admin.metric(f'requests_total{{target="{name}",arm="candidate"}}') == 3
+    async def told() -> bool:
+        sample = f'requests_total{{target="{name}",arm="candidate"}}'
+        return await plane.admin.metric(sample) == 3
+
+    await eventually(told)  # workers tell theirs once a second
     assert await plane.admin.metric(f'share_bp{{target="{name}"}}') == 10_000
     assert 0 < await plane.admin.metric(f'lease_seconds{{target="{name}"}}') <= 60
     assert await plane.admin.metric("writes_total") > 0

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -20,6 +20,7 @@ from multidict import CIMultiDictProxy
 from yarl import URL
 
 import rampway
+from rampway.gateway.slots import SlotFile, Stage
 
 START_SECONDS = 20.0
 WAIT_SECONDS = 10.0
@@ -129,8 +130,9 @@ class GatewayProcess:
         tables = "".join(
             f'[upstreams."{name}"]\nurl = "{url}"\n' for name, url in upstreams.items()
         )
+        data_port = "" if "data_port" in settings else "data_port = 0\n"
         self._config.write_text(
-            f'state_dir = "{self.state_dir}"\ndata_port = 0\nadmin_port = 0\n{settings}\n{tables}'
+            f'state_dir = "{self.state_dir}"\n{data_port}admin_port = 0\n{settings}\n{tables}'
         )
 
     def start(self) -> Self:
@@ -166,6 +168,22 @@ class GatewayProcess:
     def log(self) -> str:
         path = self.directory / "gateway.log"
         return path.read_text() if path.exists() else ""
+
+    def workers(self) -> dict[str, int]:
+        """The process ids of all workers that serve, by name; empty for a gateway of one process."""
+        return {
+            f"worker-{number}": slot.pid
+            for run in self.state_dir.glob("runs/*/slots")
+            for number, slot in enumerate(SlotFile(run))
+            if slot.stage is Stage.SERVING
+        }
+
+    def kill_all(self) -> None:
+        """SIGKILL to the process and to its workers, which would outlive it for a while."""
+        self.kill()
+        for pid in self.workers().values():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     @property
     def pid(self) -> int:
@@ -214,7 +232,7 @@ def gateway_process(
         try:
             yield process
         finally:
-            process.kill()
+            process.kill_all()
 
 
 class AdminClient:
