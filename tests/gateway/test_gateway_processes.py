@@ -183,7 +183,8 @@ async def test_a_kill_of_workers_under_load_fails_no_new_connection_and_loses_no
                 n += 1
                 try:
                     await ask_anew(plane, f"{caller}-{n}")
-                except aiohttp.ClientConnectorError:
+                except aiohttp.ClientConnectorError as failed:
+                    print("CONN", failed.errno, failed.os_error, time.monotonic())
                     ended["refused"] += 1
                 except (aiohttp.ClientError, OSError):
                     ended["broken"] += 1
