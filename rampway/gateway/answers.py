@@ -9,6 +9,8 @@ from aiohttp import web
 from rampway.gateway.counting import KINDS, OTHER_KIND
 
 SERVER: Final = "rampway"  # where an upstream names none; aiohttp would tell its version
+_NO_CONTENT: Final = 204
+_CLOSING: Final = frozenset({400, 408, 413, 501})  # the rest of a body may still be on its way
 _TOO_MANY_REQUESTS: Final = 429
 _SERVER_ERRORS: Final = 500
 
@@ -73,13 +75,15 @@ def failure(failed: Exception) -> tuple[str, Rejected]:
 
 def own_answer(no: Rejected) -> web.Response:
     """The JSON answer of the gateway itself."""
+    if no.status == _NO_CONTENT:
+        return web.Response(status=no.status, headers={"Server": SERVER})
     response = web.Response(
         status=no.status,
         body=orjson.dumps({"error": no.code, "why": no.why}),
         content_type="application/json",
         headers={"Server": SERVER},
     )
-    if no.status in {400, 408, 413}:  # the rest of the body may still be on its way
+    if no.status in _CLOSING:
         response.force_close()
     return response
 

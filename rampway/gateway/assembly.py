@@ -22,7 +22,9 @@ from rampway.gateway.clockwork import keep_doing
 from rampway.gateway.counts import Counts
 from rampway.gateway.durable import replace_file
 from rampway.gateway.feedback import Feedback
+from rampway.gateway.fieldbytes import keep_bytes_of_fields
 from rampway.gateway.handouts import Handouts
+from rampway.gateway.listener import DataServer
 from rampway.gateway.lossy import LossyWriter
 from rampway.gateway.metrics import Meters
 from rampway.gateway.monitoring import Monitoring
@@ -39,7 +41,6 @@ from rampway.gateway.truth import Truth
 from rampway.gateway.upstreams import Upstreams
 
 ADDRESS_FILE: Final = "gateway.json"
-_HEADER_BYTES_MAX: Final = 16 * 1024
 _BACKLOG: Final = 1_024
 _log = structlog.get_logger("rampway.gateway")
 
@@ -60,6 +61,7 @@ async def gateway(settings: Settings) -> AsyncGenerator[dict[str, str | int]]:
 
     Raises BadSettings where its directory or a port is not to be had.
     """
+    keep_bytes_of_fields()
     clock, meters = SystemClock(), Meters()
     async with AsyncExitStack() as parts:
         directory = state_directory(settings.state_dir)
@@ -119,7 +121,7 @@ async def gateway(settings: Settings) -> AsyncGenerator[dict[str, str | int]]:
             "admin_host": settings.admin_host,
             "admin_port": await listen_admin(parts, settings, admin),
             "data_host": settings.data_host,
-            "data_port": await listen_data(parts, settings, proxy),
+            "data_port": await listen_data(parts, settings, proxy, meters),
             "pid": os.getpid(),
         }
         replace_file(directory / ADDRESS_FILE, orjson.dumps(address))
@@ -203,19 +205,19 @@ async def listen_admin(parts: AsyncExitStack, settings: Settings, admin: Admin) 
 
 
 async def listen_data(
-    parts: AsyncExitStack, settings: Settings, proxy: Proxy, *, shared: bool = False
+    parts: AsyncExitStack,
+    settings: Settings,
+    proxy: Proxy,
+    meters: Meters,
+    *,
+    shared: bool = False,
 ) -> int:
     """Take requests until the stack ends; `shared` with other processes on the same port."""
-    server = web.Server(
+    server = DataServer(
         proxy.handle,
-        handler_cancellation=True,
-        access_log=None,
-        # Unpacked, a body would not match the Content-Encoding that is passed on with it.
-        auto_decompress=False,
-        keepalive_timeout=settings.timeouts.client_keep_alive,
-        max_line_size=_HEADER_BYTES_MAX,
-        max_field_size=_HEADER_BYTES_MAX,
-        logger=_silent(),
+        headers_seconds=settings.timeouts.client_headers,
+        keep_alive_seconds=settings.timeouts.client_keep_alive,
+        count=meters.reject,
     )
     runner = web.ServerRunner(server, shutdown_timeout=0.1)
     await runner.setup()

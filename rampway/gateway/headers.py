@@ -1,5 +1,6 @@
 """Which header fields pass a proxy, and what a target's artifact sets (RFC 9110 7.6.1)."""
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -25,6 +26,7 @@ _HOP_BY_HOP: Final = frozenset(
 # Rebuilt for the next hop: the host by the upstream's URL, the length by the body that is sent.
 _REBUILT: Final = frozenset({"host", "content-length", "expect"})
 _DROPPED_FROM_REQUEST: Final = _HOP_BY_HOP | _REBUILT
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def passed_on(headers: CIMultiDictProxy[str]) -> CIMultiDict[str]:
@@ -33,10 +35,11 @@ def passed_on(headers: CIMultiDictProxy[str]) -> CIMultiDict[str]:
     if "connection" in headers:
         dropped |= _named_by_connection(headers)
     kept: CIMultiDict[str] = CIMultiDict()
+    spelled: dict[str, str] = {}  # aiohttp drops all but the last of `X: 1` and `x: 2`
     for name, value in headers.items():
         low = name.lower()
         if low not in dropped and not low.startswith("x-rampway-"):
-            kept.add(name, value)
+            kept.add(spelled.setdefault(low, name), value)
     return kept
 
 
@@ -47,11 +50,24 @@ def passed_back(headers: CIMultiDictProxy[str], artifact_header: str) -> CIMulti
         dropped |= _named_by_connection(headers)
     kept: CIMultiDict[str] = CIMultiDict()
     for name, value in headers.items():
-        low = name.lower()
+        token = name.rstrip()  # aiohttp takes `Name : value` from upstreams (RFC 9112 5.1)
+        low = token.lower()
         if low not in dropped and not low.startswith("x-rampway-"):
-            kept.add(name, value)
+            kept.add(token, value)
     kept.popall(artifact_header, None)
     return kept
+
+
+def are_plain(headers: Mapping[str, str], reason: str) -> bool:
+    """May an answer with this head be passed on? aiohttp takes more from upstreams than HTTP allows.
+
+    No control characters (RFC 9110 5.5), and no transfer coding but the one that was undone.
+    """
+    if headers.get("Transfer-Encoding", "chunked").lower() != "chunked":
+        return False
+    if reason.isprintable() and "".join(headers.values()).isprintable():
+        return True
+    return not any(_CONTROL.search(text) for text in (reason, *headers.values()))
 
 
 def trace_id_of(headers: Mapping[str, str]) -> str | None:

@@ -24,10 +24,11 @@ from rampway.gateway.answers import SERVER, Kept, Rejected, failure, kind_of_sta
 from rampway.gateway.callers import Callers
 from rampway.gateway.counting import OTHER_KIND, Outcome
 from rampway.gateway.handouts import Handouts
-from rampway.gateway.headers import passed_back, passed_on, trace_id_of, with_fields
+from rampway.gateway.headers import are_plain, passed_back, passed_on, trace_id_of, with_fields
 from rampway.gateway.load import Load
 from rampway.gateway.metrics import Meters
 from rampway.gateway.requestlog import REQUEST, About
+from rampway.gateway.requesttargets import split_target
 from rampway.gateway.routing import Passage, Router
 from rampway.gateway.settings import Settings
 from rampway.gateway.shadowbudget import Budget
@@ -37,6 +38,8 @@ from rampway.gateway.terms import Clock
 from rampway.gateway.tracing import Tracing
 from rampway.gateway.upstreams import Departure, Upstream
 
+_VERSIONS: Final = (aiohttp.HttpVersion11, aiohttp.HttpVersion10)
+_FINAL: Final = 200  # below are interim answers; aiohttp hands out a 101 that nobody asked for
 _SENT_AT_ONCE_BYTES: Final = 1024 * 1024  # larger bodies go to the socket in pieces
 _log = structlog.get_logger("rampway.gateway")
 
@@ -119,7 +122,9 @@ class Proxy:
             await copier.close()
 
     async def _served(self, request: web.BaseRequest) -> web.StreamResponse:
-        target, rest = _split_path(request.raw_path)
+        if request.version not in _VERSIONS:
+            raise Rejected(400, "bad_version", "HTTP/1.1 and HTTP/1.0 are spoken here.")
+        target, rest = split_target(request.method, request.raw_path)
         if not self._router.knows(target):
             raise _unknown(target)
         body = await self._body_of(request)
@@ -156,7 +161,11 @@ class Proxy:
         limit = self._settings.limits.request_body_bytes
         if (request.content_length or 0) > limit:
             raise _too_large(limit)
-        if request.headers.get("Expect", "").lower() == "100-continue":
+        _check_coding(request)
+        if (
+            request.headers.get("Expect", "").lower() == "100-continue"
+            and request.version >= aiohttp.HttpVersion11
+        ):
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             request.writer.output_size = 0  # the final answer counts its own bytes
         content = request.content
@@ -225,9 +234,12 @@ class Proxy:
         outcome.kind = kind_of_status(answer.status) or reading.served_wrong
         headers = passed_back(answer.headers, reading.artifact_header)
         headers.setdefault("Server", SERVER)
+        reason = answer.reason or ""
+        if answer.status < _FINAL or not are_plain(answer.headers, reason):
+            outcome.kind, outcome.status = OTHER_KIND, 502
+            raise Rejected(502, "upstream_invalid", "The upstream's answer is not one of HTTP.")
         self._handouts.hand_out(call.passage, headers)
         kept = Kept(self._kept_bytes(call, reading))
-        reason = answer.reason or ""
         if content.is_eof() and content.exception() is None:
             body = content.read_nowait()
             kept.add(body)
@@ -353,15 +365,13 @@ async def _next_chunk(answer: aiohttp.ClientResponse) -> bytes:
         raise _BrokenOff from failed
 
 
-def _split_path(raw: str) -> tuple[str, str]:
-    """Target and the raw rest, beginning with a slash: `/t/v1/x?q` gives `t` and `/v1/x?q`."""
-    if not raw.startswith("/"):
-        raise Rejected(400, "bad_path", "The request's target is not a path: /{target}/{rest}.")
-    target, slash, rest = raw[1:].partition("/")
-    if not slash:  # `/t` or `/t?q`
-        target, mark, query = target.partition("?")
-        return target, f"/{mark}{query}"
-    return target, f"/{rest}"
+def _check_coding(request: web.BaseRequest) -> None:
+    """Chunked is the one transfer coding that is undone here, and HTTP/1.0 has none (RFC 9112 6.1)."""
+    coding = request.headers.get("Transfer-Encoding")
+    if coding is None:
+        return
+    if coding.lower() != "chunked" or request.version < aiohttp.HttpVersion11:
+        raise Rejected(400, "bad_coding", "No transfer coding but chunked is taken, in HTTP/1.1.")
 
 
 def _break_off(request: web.BaseRequest) -> None:

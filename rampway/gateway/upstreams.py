@@ -3,11 +3,15 @@
 The pool for requests has two faces: with `noted`, the caller is told when a request was written.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import SimpleNamespace
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.client_reqrep import ConnectionKey
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -20,6 +24,7 @@ from rampway.gateway.terms import Serve
 # Added by aiohttp where the caller sent none; a proxy adds nothing.
 _ADDED_BY_AIOHTTP: Final = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
 _HEADER_BYTES_MAX: Final = 32 * 1024
+_UNTOLD: Final = Exception("no cause was told")
 
 
 class Departure:
@@ -60,12 +65,25 @@ class Upstream:
         )
         self.tariff = Tariff(settings.models)
         self.artifact_header = settings.artifact_header
-        self._base = settings.url
+        base = URL(settings.url, encoded=True)
+        self._scheme, self._authority, self._prefix = (
+            base.scheme,
+            base.raw_authority,
+            base.raw_path.rstrip("/"),
+        )
         self._headers = settings.headers
 
     def url(self, rest: str) -> URL:
-        """The address of a raw path and query. Encoded as it came: yarl would tidy `%7E` and `/a/..`."""
-        return URL(f"{self._base}{rest}", encoded=True)
+        """The address of a raw path and query, as it came: yarl would tidy `%7E`, `/a/..` and `?`.
+
+        The query goes with the path, so that yarl does not take the two apart.
+        """
+        return URL.build(
+            scheme=self._scheme,
+            authority=self._authority,
+            path=f"{self._prefix}{rest}",
+            encoded=True,
+        )
 
     def dress(self, headers: CIMultiDict[str], serve: Serve, request_id: str) -> CIMultiDict[str]:
         """A request's fields with those of the artifact, then the upstream's own, set."""
@@ -102,8 +120,60 @@ class Upstreams:
         return self._open
 
 
+class _Connector(aiohttp.TCPConnector):
+    """A pool whose connections know whether they are at work."""
+
+    def _release(
+        self, key: ConnectionKey, protocol: ResponseHandler, *, should_close: bool = False
+    ) -> None:
+        if isinstance(protocol, _Connection):
+            protocol.is_idle = True
+        super()._release(key, protocol, should_close=should_close)
+
+
 def _connector(limit: int, keep_alive_seconds: float) -> aiohttp.TCPConnector:
-    return aiohttp.TCPConnector(limit=limit, keepalive_timeout=keep_alive_seconds)
+    connector = _Connector(limit=limit, keepalive_timeout=keep_alive_seconds)
+    connector._factory = partial(_connection, loop=asyncio.get_running_loop())  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - there is no other way to name it
+    return connector
+
+
+def _connection(loop: asyncio.AbstractEventLoop) -> ResponseHandler:
+    return _Connection(loop)
+
+
+class _Connection(ResponseHandler):
+    """A connection to an upstream: it breaks its answer off where it fails, and gives none unasked."""
+
+    is_idle = False
+
+    def set_response_params(self, **asked: Any) -> None:  # noqa: ANN401 - passed on as they are
+        self.is_idle = False
+        super().set_response_params(**asked)
+
+    def data_received(self, data: bytes) -> None:
+        # What comes while nothing is asked would be taken for the answer to the next request, which
+        # may be another caller's.
+        if self.is_idle and data:  # aiohttp itself calls this without data, to go on reading
+            self.close()
+            return
+        super().data_received(data)
+
+    def set_exception(self, exc: BaseException, exc_cause: BaseException = _UNTOLD) -> None:
+        # aiohttp tells it to whoever waits for a header; whoever reads a body behind it, whose next
+        # chunk is no chunk, would wait for ever.
+        super().set_exception(exc, exc_cause)
+        self._break_off(exc)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        # Without a length only the connection's end ends an answer, and aiohttp takes a reset for one.
+        if exc is not None:
+            self._break_off(exc)
+        super().connection_lost(exc)
+
+    def _break_off(self, exc: BaseException) -> None:
+        payload = self._payload
+        if payload is not None and not payload.is_eof() and payload.exception() is None:
+            payload.set_exception(aiohttp.ClientPayloadError("The answer broke off."), exc)
 
 
 def _session(

@@ -24,6 +24,7 @@ from rampway.gateway.assembly import SystemClock, end_task, listen_data, open_sp
 from rampway.gateway.census import CENSUS_SECONDS, Dropped, Spent, Traces, Tree, taken
 from rampway.gateway.clockwork import keep_doing
 from rampway.gateway.courier import Channel, WorkerFiles
+from rampway.gateway.fieldbytes import keep_bytes_of_fields
 from rampway.gateway.following import FollowingRouter
 from rampway.gateway.handouts import Handouts
 from rampway.gateway.lossy import LossyWriter
@@ -118,6 +119,7 @@ def main() -> None:
 
 async def work(order: Order, number: int, channel: Channel) -> None:
     """Serve as the worker in slot `number`. Raises BadSettings or OSError."""
+    keep_bytes_of_fields()
     settings, run, clock, meters = order.settings, Run(order.run), SystemClock(), Meters()
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
@@ -176,7 +178,7 @@ async def work(order: Order, number: int, channel: Channel) -> None:
         marking = keep_doing(mark, next_due=router.next_mark, clock=clock)
         parts.push_async_callback(end_task, asyncio.create_task(marking))
         writer.start()
-        await listen_data(parts, settings, proxy, shared=True)
+        await listen_data(parts, settings, proxy, meters, shared=True)
         await worker.tick()
         slot.tell(Stage.SERVING)
         gc.collect()

@@ -34,7 +34,7 @@ def test_hop_by_hop_fields_and_those_that_connection_names_do_not_pass() -> None
         ("accept", "b"),
     )
 
-    assert list(passed_on(told).items()) == [("Accept", "a"), ("accept", "b")]
+    assert list(passed_on(told).items()) == [("Accept", "a"), ("Accept", "b")]
 
 
 def test_duplicates_and_their_order_pass_back_and_nothing_that_tells_the_arm() -> None:
