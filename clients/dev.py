@@ -189,6 +189,9 @@ class LocalStack:
         ]
         for name, url in self.config.upstreams.items():
             lines += ["", f'[upstreams."{name}"]', f"url = {json.dumps(url)}"]
+        for target in self.config.gold:
+            # The judge scores what users were told, so here it is kept: on this machine, mode 0600.
+            lines += ["", f'[capture.bodies."{target}"]', 'request = [""]', 'answer = [""]']
         return "\n".join(lines) + "\n"
 
     async def start_judge(self) -> None:

@@ -225,6 +225,9 @@ def _settings(directory: Path, upstreams: dict[str, str]) -> str:
         "admin_port = 0",
         "[capture]",
         "answers = true",
+        f'[capture.bodies."{TARGET}"]',
+        'request = [""]',
+        'answer = [""]',
     ]
     for name, url in upstreams.items():
         lines += [f'[upstreams."{name}"]', f"url = {json.dumps(url)}"]

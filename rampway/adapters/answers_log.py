@@ -166,8 +166,8 @@ def _take(log: AnswersLog, number: int, line: bytes, *, whole: bool) -> None:
         log.bad.append(BadLine(number, f"is not a JSON object: {_beginning(line)}"))
         return
     kind = told.get("kind")
-    if kind == "mark":
-        log.other["mark"] += 1
+    if kind in {"mark", "forgotten"}:
+        log.other[str(kind)] += 1
         return
     if kind is None and "arm" in told:
         log.other["traffic line without an answer"] += 1

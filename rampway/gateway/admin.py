@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from rampway.gateway.authority import Authority
 from rampway.gateway.counts import Counts
 from rampway.gateway.feedback import Feedback, FeedbackOrder
+from rampway.gateway.forgetting import Forgotten
 from rampway.gateway.metrics import CONTENT_TYPE
 from rampway.gateway.splits import ClaimOrder
 from rampway.gateway.terms import (
@@ -46,6 +47,7 @@ CAPABILITIES: Final = {
 }
 PROPAGATION_SECONDS: Final = 0.1  # one process: in force when the write is answered
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Forget = Callable[[str, bytes, set[tuple[str, str]], bool], Awaitable[Forgotten]]
 M = TypeVar("M", bound=BaseModel)
 _NAME: Final[TypeAdapter[str]] = TypeAdapter(TargetName)
 _log = structlog.get_logger("rampway.gateway")
@@ -99,6 +101,13 @@ class EndOrder(Fact):
     op_id: OpId
 
 
+class ForgetOrder(Fact):
+    """POST forget: the unit, as its header field told it."""
+
+    unit: Annotated[str, Field(min_length=1, max_length=16_384, repr=False)]
+    dry_run: bool = False
+
+
 class Admin:
     """Answers every request of the admin listener."""
 
@@ -110,6 +119,7 @@ class Admin:
         feedback: Feedback,
         metrics: Callable[[], str],
         not_ready: Callable[[], str | None],
+        forget: Forget,
         token: str | None,
         propagation_seconds: float = PROPAGATION_SECONDS,
     ) -> None:
@@ -119,6 +129,7 @@ class Admin:
         self._metrics = metrics
         self._not_ready = not_ready
         self._propagation_seconds = propagation_seconds
+        self._forget_unit = forget
         self._token = token.encode() if token else None
 
     def application(self) -> web.Application:
@@ -139,6 +150,7 @@ class Admin:
                 web.post(f"{target}/renew", self._renew),
                 web.post(f"{target}/pin", self._pin),
                 web.post(f"{target}/end", self._end),
+                web.post(f"{target}/forget", self._forget),
                 web.get(f"{target}/slices", self._slices),
                 web.get(f"{target}/baseline", self._baseline),
                 web.post(f"{target}/feedback", self._mark),
@@ -236,6 +248,17 @@ class Admin:
         order = await _read(request, EndOrder)
         token = _same_target(request, order.token)
         return _fact(await self._authority.end(token, ending=order.ending, op_id=order.op_id))
+
+    async def _forget(self, request: web.Request) -> web.Response:
+        # The unit is in the body: paths are what every log on the way keeps.
+        order, target = await _read(request, ForgetOrder), _target(request)
+        claim = self._authority.split(target).claim
+        key = set() if claim is None else {(claim.release, claim.salt)}
+        unit = order.unit.encode("utf-8", "surrogateescape")
+        lines, files = await self._forget_unit(target, unit, key, order.dry_run)
+        if not order.dry_run:
+            _log.info("unit.forgotten", target=target, lines=lines, files=files)
+        return _json({"target": target, "lines": lines, "files": files})
 
     async def _slices(self, request: web.Request) -> web.Response:
         key = (_number(request, "epoch"), _number(request, "segment"))

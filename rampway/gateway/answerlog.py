@@ -1,6 +1,6 @@
 """One line per request of an open split with what was asked and answered, for `rampway compare`.
 
-Off unless `capture.answers` is set: it keeps what users write. A request that was copied in shadow
+Off unless `capture.answers` is set; what it keeps of bodies is what `capture.bodies` allows. A request that was copied in shadow
 leaves one line with both answers, any other request one line with its arm's answer.
 """
 
@@ -10,7 +10,9 @@ import orjson
 from pydantic import JsonValue
 
 from rampway.gateway.assignment import Split
-from rampway.gateway.spool import Half, PairRecord, half_as_json, readable
+from rampway.gateway.capture import Allowed
+from rampway.gateway.redaction import redacted_id
+from rampway.gateway.spool import Half, PairRecord, half_as_json, request_as_json
 
 LINE_BYTES: Final = 1_024  # what a waiting line is reckoned to hold beside its bodies
 
@@ -56,39 +58,43 @@ class CopiedRecord(NamedTuple):
 LogRecord = LiveRecord | CopiedRecord
 
 
-def encode(record: LogRecord) -> bytes:
+def encode(record: LogRecord, allowed: Allowed) -> bytes:
     """One line, without its end. Units are told by a pseudonym that only this release's salt links."""
-    return orjson.dumps(_live(record) if isinstance(record, LiveRecord) else _copied(record))
+    live = isinstance(record, LiveRecord)
+    return orjson.dumps(_live(record, allowed) if live else _copied(record, allowed))
 
 
-def _live(record: LiveRecord) -> dict[str, JsonValue]:
-    facts, answer = record.facts, record.answer
+def _live(record: LiveRecord, allowed: Allowed) -> dict[str, JsonValue]:
+    facts = record.facts
+    answered = {} if record.answer is None else half_as_json(record.answer, allowed)
+    kept = {"body": answered.get("body")}
+    digest = answered.get("sha256")
     return {
         "kind": "live",
         "ts": record.ts,
-        "request_id": record.request_id,
+        "request_id": redacted_id(record.request_id),
         "unit": facts.split.pseudonym(record.unit),
         **_told(facts),
         "arm": record.arm,
         "status": record.status,
         "latency_ms": round(record.latency_ms, 3),
         "error": record.error,
-        "request": None if record.request is None else readable(record.request, ""),
-        "body": None if answer is None else half_as_json(answer)["body"],
+        **request_as_json(record.request, allowed),
+        **(kept if digest is None else {**kept, "sha256": digest}),
     }
 
 
-def _copied(record: CopiedRecord) -> dict[str, JsonValue]:
+def _copied(record: CopiedRecord, allowed: Allowed) -> dict[str, JsonValue]:
     facts, pair = record.facts, record.pair
     return {
         "kind": "pair",
         "ts": record.ts,
-        "request_id": record.request_id,
+        "request_id": redacted_id(record.request_id),
         "unit": facts.split.pseudonym(record.unit),
         **_told(facts),
-        "request": None if pair.request is None else readable(pair.request, ""),
-        "baseline": half_as_json(pair.baseline),
-        "candidate": half_as_json(pair.candidate),
+        **request_as_json(pair.request, allowed),
+        "baseline": half_as_json(pair.baseline, allowed),
+        "candidate": half_as_json(pair.candidate, allowed),
         "missing": pair.missing,
     }
 

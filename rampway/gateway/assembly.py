@@ -6,8 +6,9 @@ import gc
 import logging
 import os
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +24,7 @@ from rampway.gateway.counts import Counts
 from rampway.gateway.durable import replace_file
 from rampway.gateway.feedback import Feedback
 from rampway.gateway.fieldbytes import keep_bytes_of_fields
+from rampway.gateway.forgetting import Forgotten, Retention, forget, keys_of, subject
 from rampway.gateway.handouts import Handouts
 from rampway.gateway.listener import DataServer
 from rampway.gateway.lossy import LossyWriter
@@ -41,6 +43,7 @@ from rampway.gateway.truth import Truth
 from rampway.gateway.upstreams import Upstreams
 
 ADDRESS_FILE: Final = "gateway.json"
+SWEEP_SECONDS: Final = 600.0
 _BACKLOG: Final = 1_024
 _log = structlog.get_logger("rampway.gateway")
 
@@ -112,11 +115,13 @@ async def gateway(settings: Settings) -> AsyncGenerator[dict[str, str | int]]:
             feedback=feedback,
             metrics=monitoring.page,
             not_ready=monitoring.not_ready,
+            forget=partial(forget_unit, directory, files.flush),
             token=settings.admin_token,
         )
         writer.start()
         _keep_time(parts, authority=authority, counts=counts, router=router, clock=clock)
         parts.push_async_callback(end_task, asyncio.create_task(proxy.load.keep_time()))
+        parts.push_async_callback(end_task, asyncio.create_task(keep_clean(settings, clock)))
         address: dict[str, str | int] = {
             "admin_host": settings.admin_host,
             "admin_port": await listen_admin(parts, settings, admin),
@@ -165,6 +170,36 @@ def _authority(
     router.lapse = authority.lapse
     authority.load()
     return authority
+
+
+async def forget_unit(
+    directory: Path,
+    flush: Callable[[], None],
+    target: str,
+    unit: bytes,
+    keys: set[tuple[str, str]],
+    dry_run: bool,  # noqa: FBT001 - what the order says
+) -> Forgotten:
+    """Erase a unit's lines, those that wait to be written among them. Raises OSError."""
+
+    def erase() -> Forgotten:
+        flush()
+        who = subject(unit, keys | keys_of(directory, target))
+        return forget(directory, target, who, dry_run=dry_run)
+
+    return await asyncio.to_thread(erase)
+
+
+async def keep_clean(settings: Settings, clock: Clock) -> None:
+    """Delete what was kept for its time, in a thread: the disk may be slow."""
+    keep_seconds = settings.capture.keep_days * 86_400
+    retention = Retention(settings.state_dir, keep_seconds, lambda: clock.now().wall)
+    while True:
+        try:
+            await asyncio.to_thread(retention.sweep)
+        except OSError as failed:
+            _log.warning("retention.failed", why=str(failed))
+        await asyncio.sleep(min(SWEEP_SECONDS, keep_seconds / 20))
 
 
 def _keep_time(

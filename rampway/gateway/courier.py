@@ -7,9 +7,11 @@ worker's order.
 
 import socket
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
+from rampway.gateway.capture import Allowed, allowed
 from rampway.gateway.census import Tree
 from rampway.gateway.census import encode as encode_census
 from rampway.gateway.lossy import LossyFile, LossyWriter
@@ -21,7 +23,6 @@ from rampway.gateway.spool import (
     PairRecord,
     SpoolRecord,
     encode,
-    encode_without_bodies,
 )
 from rampway.gateway.trafficlog import TrafficFiles
 
@@ -144,23 +145,19 @@ class WorkerFiles(TrafficFiles):
             CourierFile[SpoolRecord](
                 self._channel,
                 self._directory / f"spool-{target}.jsonl",
-                encode=with_bodies if capture.bodies else without_bodies,
+                encode=partial(with_head, allowed=allowed(capture, target)),
                 lines_max=capture.traffic_log_lines,
                 pending_bytes_max=capture.spool_pending_bytes,
             )
         )
 
 
-def with_bodies(record: SpoolRecord) -> bytes:
-    return _head(record) + encode(record)
-
-
-def without_bodies(record: SpoolRecord) -> bytes:
-    return _head(record) + encode_without_bodies(record)
+def with_head(record: SpoolRecord, allowed: Allowed) -> bytes:
+    return _head(record) + encode(record, allowed)
 
 
 def message(line: bytes) -> Message:
-    """What `with_bodies` wrote. Raises ValueError for anything else."""
+    """What `with_head` wrote. Raises ValueError for anything else."""
     head, _, told = line.partition(b"\t")
     kind, target, epoch, segment, i = head.decode().split(" ")
     return Message(kind, target, int(epoch), int(segment), int(i), told)

@@ -4,12 +4,14 @@ How many requests were sampled is read from the shared counts, so that what a wo
 died is told by the mark, as missing. A worker's own mark only says that all of its lines have come.
 """
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 import orjson
 
+from rampway.gateway.capture import allowed
 from rampway.gateway.counting import SegmentCounter
 from rampway.gateway.courier import Message
 from rampway.gateway.lossy import LossyFile, LossyWriter
@@ -17,7 +19,7 @@ from rampway.gateway.pairing import GRACE_SECONDS, SPOOL
 from rampway.gateway.settings import CaptureSettings, Settings
 from rampway.gateway.sharedcounts import Sampled, SummedCounter
 from rampway.gateway.splits import TargetSplit
-from rampway.gateway.spool import DrawnRecord, MarkRecord, encode
+from rampway.gateway.spool import DrawnRecord, MarkRecord, encode, first_line
 from rampway.gateway.terms import ALL_BP
 
 LOST: Final = "lost"  # sampled by a worker that ended before it handed over the line
@@ -154,7 +156,7 @@ class Gathering:
                 sampled = awaited.counter.sampled(i, baseline_per_candidate=ratio)
                 if sampled is not None:
                     made = awaited.mark if key[-1] == "mark" else awaited.drawn
-                    line = encode(made(i, sampled))
+                    line = encode(made(i, sampled), allowed(self._settings.capture, key[0]))
                     self._spools.of(key[0]).put(line, len(line))
             if awaited.is_over:
                 del self._awaited[key]
@@ -176,6 +178,7 @@ class Spools:
                 LossyFile[bytes](
                     self._directory / f"spool-{target}.jsonl",
                     encode=_as_it_came,
+                    first_line=lambda: first_line(target, time.time()),
                     lines_max=self._capture.traffic_log_lines,
                     pending_bytes_max=self._capture.spool_pending_bytes,
                     file_bytes_max=self._capture.spool_bytes,
@@ -191,7 +194,8 @@ def _marks(split: TargetSplit, settings: Settings) -> str | None:
         return None
     if claim.shadow_bp > 0 and claim.share_bp == 0:
         return "mark"
-    judged = settings.judged.per_second > 0 and settings.capture.bodies
+    kept = allowed(settings.capture, split.target).keeps_bodies
+    judged = settings.judged.per_second > 0 and kept
     return "drawn" if judged and 0 < claim.share_bp < ALL_BP else None
 
 

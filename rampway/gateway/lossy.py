@@ -7,6 +7,8 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final, Generic, TypeVar
 
@@ -16,6 +18,7 @@ from rampway.gateway.durable import OWNER_ONLY
 
 _BATCH_SECONDS: Final = 0.05
 _BATCH_LINES: Final = 4_096
+FLUSH_SECONDS_MAX: Final = 30.0
 _log = structlog.get_logger("rampway.gateway")
 R = TypeVar("R")
 
@@ -24,7 +27,8 @@ class LossyFile(Generic[R]):
     """One file's queue. `put` is for the event loop, `write` for the writer thread.
 
     `encode` turns a record into one line without its end, in the writer thread. At `file_bytes_max`
-    the file is renamed to `.1`, replacing the one before.
+    the file is renamed to `.1`, replacing the one before; renamed or deleted by somebody else, it is
+    begun anew. Each begins with `first_line`.
     """
 
     def __init__(
@@ -35,12 +39,14 @@ class LossyFile(Generic[R]):
         lines_max: int,
         pending_bytes_max: int,
         file_bytes_max: int,
+        first_line: Callable[[], bytes] | None = None,
     ) -> None:
         self.path = path
         self._encode = encode
         self._lines_max = lines_max
         self._pending_bytes_max = pending_bytes_max
         self._file_bytes_max = file_bytes_max
+        self._first_line = first_line
         self._queue: deque[tuple[R, int]] = deque()
         self._descriptor: int | None = None
         self._wake: Callable[[], None] = _asleep
@@ -93,19 +99,31 @@ class LossyFile(Generic[R]):
         size = os.fstat(descriptor).st_size
         if size and size + len(lines) > self._file_bytes_max:
             self.close()
-            self.path.replace(self.path.with_name(f"{self.path.name}.1"))
-            descriptor, size = self._opened(), 0
+            with suppress(FileNotFoundError):  # its time had come
+                self.path.replace(self.path.with_name(f"{self.path.name}.1"))
+            descriptor = self._opened()
+            size = os.fstat(descriptor).st_size
         written = os.write(descriptor, lines)
         if written < len(lines):  # the disk is full: what is torn is taken back
             os.ftruncate(descriptor, size)
             raise OSError(f"only {written} of {len(lines)} bytes were written")
 
     def _opened(self) -> int:
+        if self._descriptor is not None and not self._is_still_named(self._descriptor):
+            self.close()
         if self._descriptor is None:
             flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
             self._descriptor = os.open(self.path, flags, OWNER_ONLY)
             _cut_torn_line(self._descriptor)
+            if self._first_line is not None and os.fstat(self._descriptor).st_size == 0:
+                os.write(self._descriptor, self._first_line() + b"\n")
         return self._descriptor
+
+    def _is_still_named(self, descriptor: int) -> bool:
+        try:
+            return self.path.stat().st_ino == os.fstat(descriptor).st_ino
+        except FileNotFoundError:
+            return False
 
 
 class LossyWriter:
@@ -115,6 +133,8 @@ class LossyWriter:
         self._files: list[LossyFile[object]] = []
         self._awake = threading.Event()
         self._stopped = threading.Event()
+        self._round = threading.Condition()
+        self._rounds = 0
         self._thread = threading.Thread(target=self._run, name="rampway-lines", daemon=True)
 
     def start(self) -> None:
@@ -125,6 +145,16 @@ class LossyWriter:
         self._files.append(file)  # type: ignore[arg-type] # only written to, never put into
         return file
 
+    def flush(self) -> None:
+        """Wait until all that is queued now is written; not for the event loop."""
+        if self._thread.is_alive():
+            # The round that runs now may have passed a file already: only a whole one counts.
+            for _ in range(2):
+                with self._round:
+                    rounds = self._rounds
+                    self._awake.set()
+                    self._round.wait_for(partial(self._has_passed, rounds), FLUSH_SECONDS_MAX)
+
     def close(self) -> None:
         """Write what is queued and stop."""
         self._stopped.set()
@@ -134,6 +164,9 @@ class LossyWriter:
         for file in self._files:
             file.write()
             file.close()
+
+    def _has_passed(self, rounds: int) -> bool:
+        return self._rounds > rounds
 
     def _wake(self) -> None:
         if not self._awake.is_set():
@@ -146,6 +179,9 @@ class LossyWriter:
             self._awake.clear()
             for file in list(self._files):
                 file.write()
+            with self._round:
+                self._rounds += 1
+                self._round.notify_all()
 
 
 def _asleep() -> None:

@@ -170,6 +170,8 @@ class Router:
     def change(self, split: TargetSplit) -> None:
         """Route by this split from this moment on."""
         counter = self._counts.segment_for(split)
+        if split.claim is not None:
+            self._files.note_key(split.target, split.claim.release, split.claim.salt)
         self._routes[split.target] = Route(
             split,
             counter=counter,
@@ -335,7 +337,7 @@ class Router:
         claim, settings = split.claim, self._settings
         if claim is None or not 0 < claim.share_bp < ALL_BP:
             return None
-        if settings.judged.per_second == 0 or not settings.capture.bodies:
+        if settings.judged.per_second == 0 or not self._files.keeps_bodies(split.target):
             return None
         mine = self._samplings.setdefault(split.target, [])
         if mine and mine[-1].counter is counter:

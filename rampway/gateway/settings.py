@@ -42,6 +42,7 @@ def _network(told: object) -> object:
 
 
 HeaderName = Annotated[str, BeforeValidator(_lower), Field(pattern=r"^[a-z0-9-]{1,64}$")]
+JsonPointer = Annotated[str, Field(pattern=r"^(/([^~/]|~[01])*)*$", max_length=512)]
 Networks = tuple[Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)], ...]
 LOOPBACK: Final[Networks] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
 
@@ -232,12 +233,32 @@ class FeedbackSettings(Part):
     marks: Count = 200_000  # per target and epoch
 
 
-class CaptureSettings(Part):
-    """What is written down of the traffic. Without bodies the judge has nothing to score."""
+class BodyFields(Part):
+    """JSON pointers (RFC 6901) of what may be kept of bodies; `""` is all of one, JSON or text."""
 
-    bodies: bool = True
+    request: tuple[JsonPointer, ...] = ()
+    answer: tuple[JsonPointer, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_some(self) -> Self:
+        if not self.request and not self.answer:
+            raise ValueError(
+                'name what may be kept in `request` or `answer`; "" keeps all of a body'
+            )
+        return self
+
+
+class CaptureSettings(Part):
+    """What is written down of the traffic: of bodies only what `bodies` names, by target or for `*`.
+
+    Without bodies the judge has nothing to score.
+    """
+
+    bodies: dict[Annotated[str, Field(pattern=r"^([A-Za-z0-9_.-]{1,64}|\*)$")], BodyFields] = {}
+    redact: bool = True  # e-mail addresses, cards, telephone numbers and tokens in what is kept
+    keep_days: Annotated[float, Field(gt=0, le=3_650)] = 30.0  # then a line is deleted
     traffic_log: bool = True
-    answers: bool = False  # answers-<target>.jsonl: what was asked and answered, for a comparison
+    answers: bool = False  # answers-<target>.jsonl: each request of a split, for a comparison
     traffic_log_lines: Count = 100_000  # waiting to be written
     traffic_log_bytes: Bytes = 256 * MIB  # then the file is renamed to .1
     spool_bytes: Bytes = 256 * MIB  # same

@@ -3,15 +3,20 @@
 Encoding happens in the writer thread: bodies are unpacked and parsed there, not on the event loop.
 """
 
+import os
 import zlib
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import orjson
 from pydantic import JsonValue
 
+from rampway.gateway.capture import Allowed
+from rampway.gateway.redaction import redacted_id
+
 UNPACKED_BYTES_MAX: Final = (
     1024 * 1024
 )  # of one compressed body, so that a small one cannot be a bomb
+FIRST_LINE_BYTES: Final = 256
 UNREADABLE: Final = "unreadable"  # an answer in an encoding that is not unpacked
 _PLAIN: Final = frozenset({"", "identity"})
 _WINDOW_ANY: Final = zlib.MAX_WBITS | 32  # zlib tells gzip from zlib by the header itself
@@ -91,29 +96,17 @@ class DrawnRecord(NamedTuple):
 SpoolRecord = PairRecord | MarkRecord | AnswerRecord | DrawnRecord
 
 
-def encode(record: SpoolRecord) -> bytes:
-    """One line of the spool, without its end."""
+def encode(record: SpoolRecord, allowed: Allowed) -> bytes:
+    """One line of the spool, without its end, with what may be kept of the bodies."""
     match record:
         case PairRecord():
-            return _pair(record)
+            return _pair(record, allowed)
         case MarkRecord():
             return orjson.dumps({"kind": "mark", **record._asdict()})
         case AnswerRecord():
-            return _answer(record)
+            return _answer(record, allowed)
         case DrawnRecord():
             return orjson.dumps({"kind": "drawn", **record._asdict()})
-
-
-def encode_without_bodies(record: SpoolRecord) -> bytes:
-    """Same, for who may not keep what was asked and answered."""
-    match record:
-        case PairRecord():
-            bare = record._replace(request=None, baseline=_bare(record.baseline))
-            return encode(bare._replace(candidate=_bare(record.candidate)))
-        case AnswerRecord():
-            return encode(record._replace(request=None, answer=_bare(record.answer)))
-        case MarkRecord() | DrawnRecord():
-            return encode(record)
 
 
 def readable(body: bytes, encoding: str) -> JsonValue:
@@ -130,47 +123,69 @@ def readable(body: bytes, encoding: str) -> JsonValue:
     return parsed
 
 
-def _pair(record: PairRecord) -> bytes:
+def first_line(target: str, at: float) -> bytes:
+    """What a spool begins with, at `at` wall seconds: nothing of anybody, and never changed.
+
+    The judge knows a file by its first 256 bytes, and lines may be erased.
+    """
+    named = {"kind": "begun", "target": target, "at": at, "file": os.urandom(16).hex()}
+    return orjson.dumps(named).ljust(FIRST_LINE_BYTES)
+
+
+def request_as_json(body: bytes | None, allowed: Allowed) -> dict[str, JsonValue]:
+    """What was asked, as far as it may be kept, and the digest of what may not."""
+    told = None if body is None or not allowed.keeps_bodies else readable(body, "")
+    digest = allowed.digest(body)
+    kept: dict[str, JsonValue] = {"request": allowed.of_request(told)}
+    return kept if digest is None else {**kept, "request_sha256": digest}
+
+
+def half_as_json(half: Half | None, allowed: Allowed) -> dict[str, JsonValue]:
+    """What an arm answered; same."""
+    if half is None:
+        return {"status": None, "latency_ms": None, "body": None}
+    bare = half.body is None or not allowed.keeps_bodies
+    told = None if bare else readable(half.body or b"", half.encoding)
+    digest = allowed.digest(half.body)
+    kept: dict[str, JsonValue] = {
+        "status": half.status,
+        "latency_ms": round(half.latency_ms, 3),
+        "body": allowed.of_answer(told),
+    }
+    return kept if digest is None else {**kept, "sha256": digest}
+
+
+def _pair(record: PairRecord, allowed: Allowed) -> bytes:
     return orjson.dumps(
         {
             "kind": "pair",
-            **record._asdict(),
-            "request": None if record.request is None else readable(record.request, ""),
-            "baseline": half_as_json(record.baseline),
-            "candidate": half_as_json(record.candidate),
+            **_ids_redacted(record._asdict()),
+            **request_as_json(record.request, allowed),
+            "baseline": half_as_json(record.baseline, allowed),
+            "candidate": half_as_json(record.candidate, allowed),
         }
     )
 
 
-def _answer(record: AnswerRecord) -> bytes:
+def _answer(record: AnswerRecord, allowed: Allowed) -> bytes:
     answer, missing = record.answer, record.missing
-    told = None if answer is None else half_as_json(answer)
     # Where the encoding is plain, no body is the JSON value null: that can be scored.
-    if answer is not None and told is not None and told["body"] is None:
-        missing = missing if answer.encoding in _PLAIN else UNREADABLE
+    if answer is not None and answer.body is not None and answer.encoding not in _PLAIN:
+        missing = UNREADABLE if readable(answer.body, answer.encoding) is None else missing
     return orjson.dumps(
         {
             "kind": "answer",
-            **record._asdict(),
-            "request": None if record.request is None else readable(record.request, ""),
-            "answer": told,
+            **_ids_redacted(record._asdict()),
+            **request_as_json(record.request, allowed),
+            "answer": None if answer is None else half_as_json(answer, allowed),
             "missing": missing,
         }
     )
 
 
-def half_as_json(half: Half | None) -> dict[str, JsonValue]:
-    if half is None:
-        return {"status": None, "latency_ms": None, "body": None}
-    return {
-        "status": half.status,
-        "latency_ms": round(half.latency_ms, 3),
-        "body": None if half.body is None else readable(half.body, half.encoding),
-    }
-
-
-def _bare(half: Half | None) -> Half | None:
-    return half._replace(body=None) if half else None
+def _ids_redacted(told: dict[str, Any]) -> dict[str, Any]:
+    """A trace's id may be the request's, which an edge may have made of anything."""
+    return {**told, "trace": redacted_id(told["trace"])}
 
 
 def _unpacked(body: bytes) -> bytes | None:

@@ -10,6 +10,7 @@ import os
 import socket
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Final
 
 import orjson
@@ -19,6 +20,8 @@ from rampway.gateway.assembly import (
     ADDRESS_FILE,
     SystemClock,
     end_task,
+    forget_unit,
+    keep_clean,
     listen_admin,
     only_one,
     state_directory,
@@ -100,6 +103,7 @@ async def supervised(settings: Settings) -> AsyncGenerator[dict[str, str | int]]
         fleet.publish()
         writer.start()
         _keep_time(parts, authority=authority, counts=counts, gathering=gathering, fleet=fleet)
+        parts.push_async_callback(end_task, asyncio.create_task(keep_clean(settings, clock)))
         parts.push_async_callback(crew.stop, 0.0)  # where anything below fails
         await crew.start()
         # From here on nobody but our own workers routes by what is written.
@@ -122,12 +126,18 @@ async def supervised(settings: Settings) -> AsyncGenerator[dict[str, str | int]]
             censuses=censuses,
             spools=gathering.spools,
         )
+
+        def written() -> None:
+            censuses.wait_for_lines()
+            writer.flush()
+
         admin = Admin(
             authority=authority,
             counts=counts,
             feedback=feedback,
             metrics=overview.page,
             not_ready=overview.not_ready,
+            forget=partial(forget_unit, directory, written),
             token=settings.admin_token,
             propagation_seconds=PROPAGATION_SECONDS_MAX,
         )

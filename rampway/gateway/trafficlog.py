@@ -1,6 +1,8 @@
 """One line per served request and per copy, for people and for reports; never for counts."""
 
+import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,12 +11,16 @@ import orjson
 from rampway.gateway.answerlog import LogRecord
 from rampway.gateway.answerlog import encode as encode_answer
 from rampway.gateway.assignment import Split
+from rampway.gateway.capture import allowed
 from rampway.gateway.findings import Finding
+from rampway.gateway.forgetting import SALTS
 from rampway.gateway.lossy import LossyFile, LossyWriter
+from rampway.gateway.redaction import redacted_id
 from rampway.gateway.settings import CaptureSettings
-from rampway.gateway.spool import SpoolRecord, encode_without_bodies
-from rampway.gateway.spool import encode as encode_with_bodies
+from rampway.gateway.spool import SpoolRecord, first_line
+from rampway.gateway.spool import encode as encode_for_judge
 
+_KEYS_MAX = 1_000  # waiting to be written
 _LINE_BYTES = 512  # what a waiting line is reckoned to hold
 
 
@@ -46,8 +52,8 @@ def encode(entry: Entry) -> bytes:
     return orjson.dumps(
         {
             "ts": entry.ts,
-            "request_id": entry.request_id,
-            "trace_id": entry.trace_id,
+            "request_id": redacted_id(entry.request_id),
+            "trace_id": redacted_id(entry.trace_id),
             "target": entry.target,
             "release": entry.release,
             "epoch": entry.epoch,
@@ -79,6 +85,14 @@ def _told(finding: Finding) -> dict[str, str | int | float | None]:
     }
 
 
+class Key(NamedTuple):
+    """What a release's pseudonyms are made with (`salt` in hexadecimal); `at` in wall seconds."""
+
+    release: str
+    salt: str
+    at: float
+
+
 class TrafficFiles:
     """The traffic log, the spool and the answers of each target, written by one thread.
 
@@ -95,6 +109,8 @@ class TrafficFiles:
         self.logs: dict[str, LossyFile[Entry]] = {}
         self.spools: dict[str, LossyFile[SpoolRecord]] = {}
         self.answers: dict[str, LossyFile[LogRecord]] = {}
+        self.salts: dict[str, LossyFile[Key]] = {}
+        self._keys: dict[str, Key] = {}
 
     def all(self) -> Iterator[LossyFile[Entry] | LossyFile[SpoolRecord] | LossyFile[LogRecord]]:
         yield from self.logs.values()
@@ -104,6 +120,27 @@ class TrafficFiles:
     @property
     def keeps_answers(self) -> bool:
         return self._capture.answers
+
+    def note_key(self, target: str, release: str, salt: str) -> None:
+        """Keep what a release's pseudonyms are made with, beside its lines: to find a unit's again."""
+        key, before = Key(release, salt, time.time()), self._keys.get(target)
+        if before is not None and (before.release, before.salt) == (release, salt):
+            return
+        file = self.salts.get(target)
+        if file is None:
+            file = self.salts[target] = self._salts_of(target)
+        if before is not None:  # its lines go on to this moment: their age counts from now
+            file.put(before._replace(at=key.at), _LINE_BYTES)
+        self._keys[target] = key
+        file.put(key, _LINE_BYTES)
+
+    def flush(self) -> None:
+        """Wait until what is queued is written; not for the event loop."""
+        self._writer.flush()
+
+    def keeps_bodies(self, target: str) -> bool:
+        """Is there anything of the target's answers that a judge could score?"""
+        return allowed(self._capture, target).keeps_bodies
 
     def log(self, entry: Entry) -> None:
         if not self._capture.traffic_log:
@@ -132,10 +169,21 @@ class TrafficFiles:
         return self._writer.add(
             LossyFile(
                 self._directory / f"answers-{target}{self._suffix}.jsonl",
-                encode=encode_answer,
+                encode=partial(encode_answer, allowed=allowed(capture, target)),
                 lines_max=capture.traffic_log_lines,
                 pending_bytes_max=capture.spool_pending_bytes,
                 file_bytes_max=capture.spool_bytes,
+            )
+        )
+
+    def _salts_of(self, target: str) -> LossyFile[Key]:
+        return self._writer.add(
+            LossyFile(
+                self._directory / f"{SALTS}-{target}{self._suffix}.jsonl",
+                encode=_key_line,
+                lines_max=_KEYS_MAX,
+                pending_bytes_max=_KEYS_MAX * _LINE_BYTES,
+                file_bytes_max=self._capture.traffic_log_bytes,
             )
         )
 
@@ -156,9 +204,14 @@ class TrafficFiles:
         return self._writer.add(
             LossyFile(
                 self._directory / f"spool-{target}.jsonl",
-                encode=encode_with_bodies if capture.bodies else encode_without_bodies,
+                encode=partial(encode_for_judge, allowed=allowed(capture, target)),
+                first_line=lambda: first_line(target, time.time()),
                 lines_max=capture.traffic_log_lines,
                 pending_bytes_max=capture.spool_pending_bytes,
                 file_bytes_max=capture.spool_bytes,
             )
         )
+
+
+def _key_line(key: Key) -> bytes:
+    return orjson.dumps(key._asdict())

@@ -18,7 +18,17 @@ from rampway.judge.counts import (
     Unknown,
 )
 from rampway.judge.graders import Grader, Ungradable
-from rampway.judge.lines import DrawnMark, Line, Malformed, Mark, Pair, Seen, as_answer, read_line
+from rampway.judge.lines import (
+    Begun,
+    DrawnMark,
+    Line,
+    Malformed,
+    Mark,
+    Pair,
+    Seen,
+    as_answer,
+    read_line,
+)
 from rampway.judge.spool import spool_path, unread_blocks, unread_bytes
 from rampway.judge.store import Store
 
@@ -79,7 +89,8 @@ class Judge:
             except Malformed:
                 malformed += 1
             else:
-                findings.append(finding(read, self.docket.grader))
+                if not isinstance(read, Begun):
+                    findings.append(finding(read, self.docket.grader))
         return findings, malformed
 
 

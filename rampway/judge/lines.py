@@ -85,11 +85,20 @@ class DrawnMark(_OfSlice):
     baseline: Count
 
 
+class Begun(BaseModel):
+    """A spool's first line: it tells one file from another, and no pair or answer."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    kind: Literal["begun"]
+    target: str
+
+
 Line = Pair | Mark | Seen | DrawnMark
-_LINE: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="kind")])
+_LINE: TypeAdapter[Line | Begun] = TypeAdapter(Annotated[Line | Begun, Field(discriminator="kind")])
 
 
-def read_line(line: bytes, *, target: str) -> Line:
+def read_line(line: bytes, *, target: str) -> Line | Begun:
     """Raise Malformed for what is no line of a spool, or is another target's."""
     try:
         read = _LINE.validate_json(line)

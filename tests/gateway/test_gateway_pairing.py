@@ -1,8 +1,10 @@
 """Every sampled request leaves one line, and every slice one mark, in order, when all is settled."""
 
 import gzip
+import hashlib
 import json
 import zlib
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,15 @@ import pytest
 
 from rampway.gateway import spool as spooling
 from rampway.gateway.breaker import Breaker
+from rampway.gateway.capture import Allowed
 from rampway.gateway.counting import SegmentCounter
 from rampway.gateway.lossy import LossyFile
 from rampway.gateway.pairing import CLIENT, SPOOL, TOO_MANY, Pairing, TargetTally
+from rampway.gateway.settings import BodyFields
 from rampway.gateway.spool import Half, PairRecord, SpoolRecord, readable
 from rampway.gateway.terms import Timing
+
+WHOLE = Allowed(BodyFields(request=("",), answer=("",)))
 
 BEGAN = 1_000.0
 TIMING = Timing(slice_seconds=1, fast_seconds=1, timeout_seconds=1)
@@ -30,7 +36,7 @@ class Spooled:
         self.counter = SegmentCounter(epoch=2, number=5, began=BEGAN, timing=TIMING)
         self.file = LossyFile[SpoolRecord](
             directory / "spool-tutor.jsonl",
-            encode=spooling.encode,
+            encode=partial(spooling.encode, allowed=WHOLE),
             lines_max=lines_max,
             pending_bytes_max=1_000_000,
             file_bytes_max=1_000_000,
@@ -233,7 +239,7 @@ def test_a_body_is_told_as_json_or_text_where_it_can_be_unpacked(
 def test_without_capture_no_body_is_written() -> None:
     record = PairRecord("tutor", "r1", 2, 5, 0, "u", "t", b"{}", OLD, NEW, None)
 
-    told = orjson.loads(spooling.encode_without_bodies(record))
+    told = orjson.loads(spooling.encode(record, Allowed()))
 
     assert (told["request"], told["baseline"]["body"], told["candidate"]["body"]) == (
         None,
@@ -241,6 +247,8 @@ def test_without_capture_no_body_is_written() -> None:
         None,
     )
     assert told["candidate"]["status"] == 500
+    assert told["request_sha256"] == hashlib.sha256(b"{}").hexdigest()
+    assert told["baseline"]["sha256"] == hashlib.sha256(OLD.body or b"").hexdigest()
 
 
 def test_the_breaker_opens_after_failures_in_a_row_then_lets_one_probe_through() -> None:

@@ -3,6 +3,7 @@
 import json
 import random
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from scipy.stats import binom
 
 from rampway.gateway import spool as spooling
 from rampway.gateway.assignment import Split, assign
+from rampway.gateway.capture import Allowed
 from rampway.gateway.counting import Outcome, SegmentCounter
 from rampway.gateway.lossy import LossyFile
 from rampway.gateway.sampling import (
@@ -25,7 +27,7 @@ from rampway.gateway.sampling import (
     Sampling,
     candidates_per_slice,
 )
-from rampway.gateway.settings import JudgedSettings
+from rampway.gateway.settings import BodyFields, JudgedSettings
 from rampway.gateway.spool import Half, SpoolRecord
 from rampway.gateway.terms import Arm, Timing
 from support.gateway_process import DataPlane, Heard, data_plane, eventually, true
@@ -36,6 +38,7 @@ GOOD = Half(200, 12.3456, b'{"answer": "went"}', "")
 FAILED = Outcome(kind="status_500", answered=True, status=500)
 LEFT = Outcome(aborted=True)
 OUTCOMES = (FAILED, LEFT, Outcome(kind="reset"))
+WHOLE = Allowed(BodyFields(request=("",), answer=("",)))
 
 
 class Sampled:
@@ -52,7 +55,7 @@ class Sampled:
         self.counter = SegmentCounter(epoch=2, number=5, began=BEGAN, timing=TIMING)
         self.file = LossyFile[SpoolRecord](
             path,
-            encode=spooling.encode,
+            encode=partial(spooling.encode, allowed=WHOLE),
             lines_max=lines_max,
             pending_bytes_max=1_000_000,
             file_bytes_max=1_000_000,
@@ -453,7 +456,7 @@ async def test_live_answers_of_both_arms_are_spooled_once_per_request_id() -> No
     ("settings", "share_bp"),
     [
         ("[judged]\nper_second = 0\n", 5_000),
-        ("[capture]\nbodies = false\n", 5_000),
+        ('[capture.bodies.other]\nrequest = [""]\n', 5_000),
         (JUDGED, 10_000),
     ],
 )

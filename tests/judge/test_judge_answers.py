@@ -10,6 +10,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Generator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,17 @@ import httpx
 import pytest
 from pydantic import JsonValue
 
+from rampway.gateway.capture import Allowed
 from rampway.gateway.lossy import LossyFile
+from rampway.gateway.settings import BodyFields
 from rampway.gateway.spool import AnswerRecord, DrawnRecord, Half, SpoolRecord, encode
 from rampway.judge.counts import AnswerCounts, Arm, ArmCounts, SealedAnswers
 from rampway.judge.graders import Answer, Gold, SetMatch
 from rampway.judge.judging import Docket, Judge
 from rampway.judge.spool import spool_path
 from rampway.judge.store import Store
+
+WHOLE = Allowed(BodyFields(request=("",), answer=("",)))
 
 EPOCH, SEGMENT = 3, 7
 JUDGE_SECONDS = 1.0
@@ -49,7 +54,7 @@ class Gateway:
     def __init__(self, folder: Path) -> None:
         self._file = LossyFile[SpoolRecord](
             spool_path(folder, "tutor"),
-            encode=encode,
+            encode=partial(encode, allowed=WHOLE),
             lines_max=10_000,
             pending_bytes_max=10_000_000,
             file_bytes_max=10_000_000,

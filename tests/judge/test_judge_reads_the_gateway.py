@@ -1,17 +1,22 @@
 """What the gateway writes is what the judge reads: neither imports the other, so a test holds both."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from rampway.gateway.capture import Allowed
 from rampway.gateway.lossy import LossyFile
+from rampway.gateway.settings import BodyFields
 from rampway.gateway.spool import Half, MarkRecord, PairRecord, SpoolRecord, encode
 from rampway.judge.counts import SealedSlice
 from rampway.judge.graders import Gold, SetMatch
 from rampway.judge.judging import Docket, Judge
 from rampway.judge.spool import spool_path
 from rampway.judge.store import Store
+
+WHOLE = Allowed(BodyFields(request=("",), answer=("",)))
 
 GRADER = SetMatch(Gold({"went": frozenset({"went"})}, case_by_key={}))
 RIGHT, WRONG = b'{"answer": "went"}', b'{"answer": "goed"}'
@@ -33,7 +38,7 @@ def judge(tmp_path: Path, store: Store) -> Judge:
 def spool(tmp_path: Path) -> Iterator[LossyFile[SpoolRecord]]:
     spool = LossyFile[SpoolRecord](
         spool_path(tmp_path, "tutor"),
-        encode=encode,
+        encode=partial(encode, allowed=WHOLE),
         lines_max=1_000,
         pending_bytes_max=1_000_000,
         file_bytes_max=4_000,

@@ -25,6 +25,7 @@ from rampway.gateway.slots import SlotFile, Stage
 START_SECONDS = 20.0
 WAIT_SECONDS = 10.0
 TARGET = "tutor"
+KEEP_BODIES = '[capture.bodies."*"]\nrequest = [""]\nanswer = [""]\n'
 NOBODY = "http://127.0.0.1:1"  # takes no connection
 BASELINE = "sha256:" + "a" * 64
 CANDIDATE = "sha256:" + "b" * 64
@@ -112,7 +113,10 @@ async def scripted_upstream(
 
 
 class GatewayProcess:
-    """A gateway in a process of its own. `kill` is SIGKILL; `start` again takes up its state."""
+    """A gateway in a process of its own. `kill` is SIGKILL; `start` again takes up its state.
+
+    It keeps all bodies, unless `settings` has a `[capture.bodies.…]` of its own.
+    """
 
     def __init__(
         self,
@@ -133,6 +137,7 @@ class GatewayProcess:
         data_port = "" if "data_port" in settings else "data_port = 0\n"
         self._config.write_text(
             f'state_dir = "{self.state_dir}"\n{data_port}admin_port = 0\n{settings}\n{tables}'
+            f"{'' if '[capture.bodies' in settings else KEEP_BODIES}"
         )
 
     def start(self) -> Self:
