@@ -348,6 +348,22 @@ def end(name: str, reason: str, form: Form, *, undo_promotion: bool, dry_run: bo
     leave(ended.code)
 
 
+@gateway.command()
+@click.argument("name", metavar="TARGET", shell_complete=complete_target)
+@click.option("--unit", required=True, help="The user, session or request; - reads it from stdin.")
+@dry_run_option
+@output_option
+def forget(name: str, unit: str, form: Form, *, dry_run: bool) -> None:
+    """Erase what TARGET's traffic log, answers and spool hold of one unit."""
+    from clients.forgetting import forget_unit, told_unit
+
+    forgotten = run(forget_unit(name, told_unit(unit), dry_run=dry_run))
+    if form is Form.JSON:
+        show_json(forgotten.facts)
+    else:
+        show(forgotten.text)
+
+
 @click.command()
 def judge() -> None:
     """Run the judge that RAMPWAY_JUDGE_CONFIG describes until SIGTERM."""

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from rampway.gateway.assignment import Split
 from rampway.gateway.capture import Allowed
+from rampway.gateway.forgetting import forget, subject
 from rampway.gateway.lossy import LossyFile
 from rampway.gateway.settings import BodyFields
-from rampway.gateway.spool import Half, MarkRecord, PairRecord, SpoolRecord, encode
+from rampway.gateway.spool import Half, MarkRecord, PairRecord, SpoolRecord, encode, first_line
 from rampway.judge.counts import SealedSlice
 from rampway.judge.graders import Gold, SetMatch
 from rampway.judge.judging import Docket, Judge
@@ -42,6 +44,7 @@ def spool(tmp_path: Path) -> Iterator[LossyFile[SpoolRecord]]:
         lines_max=1_000,
         pending_bytes_max=1_000_000,
         file_bytes_max=4_000,
+        first_line=lambda: first_line("tutor", 1_000.0),
     )
     yield spool
     spool.close()
@@ -114,3 +117,30 @@ def test_no_pair_is_lost_or_doubled_when_the_gateway_begins_its_spool_anew(
     counts = store.counts("tutor", GRADER.fingerprint, epoch=1, segment=0)
     assert spool_path(tmp_path, "tutor").with_name("spool-tutor.jsonl.1").exists()
     assert counts.slices == tuple(SealedSlice(i=i, pairs=((0, 1, 3),), lost=0) for i in range(20))
+
+
+def test_a_unit_that_is_forgotten_moves_no_count_and_not_the_judges_place(
+    spool: LossyFile[SpoolRecord], judge: Judge, store: Store, tmp_path: Path
+) -> None:
+    salt = bytes(32)
+    name = Split(salt=salt, release="tutor-1", share_bp=0, shadow_bp=0).pseudonym(b"alice")
+    alice = pair(0, answered(WRONG), answered(RIGHT))._replace(unit=name)
+    who = subject(b"alice", {("tutor-1", salt.hex())})
+    for record in (alice, pair(0, answered(RIGHT), answered(RIGHT))):
+        spool.put(record, 100)
+    spool.write()
+    judge.look()
+
+    read = forget(tmp_path, "tutor", who)
+    judge.look()
+    spool.put(alice, 100)
+    spool.write()
+    unread = forget(tmp_path, "tutor", who)
+    spool.put(mark(0, copied=3, missing={}), 100)
+    spool.write()
+    judge.look()
+
+    counts = store.counts("tutor", GRADER.fingerprint, epoch=1, segment=0)
+    assert (read.lines, unread.lines) == (1, 1)
+    assert counts.slices == (SealedSlice(i=0, pairs=((0, 1, 1), (1, 1, 1)), lost=1),)
+    assert {"malformed", "restarts"} & set(store.tallies("tutor")) == set()
