@@ -253,7 +253,7 @@ class Admin:
         # The unit is in the body: paths are what every log on the way keeps.
         order, target = await _read(request, ForgetOrder), _target(request)
         claim = self._authority.split(target).claim
-        key = set() if claim is None else {(claim.release, claim.salt)}
+        key: set[tuple[str, str]] = set() if claim is None else {(claim.release, claim.salt)}
         unit = order.unit.encode("utf-8", "surrogateescape")
         lines, files = await self._forget_unit(target, unit, key, order.dry_run)
         if not order.dry_run:

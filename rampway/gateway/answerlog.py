@@ -60,8 +60,9 @@ LogRecord = LiveRecord | CopiedRecord
 
 def encode(record: LogRecord, allowed: Allowed) -> bytes:
     """One line, without its end. Units are told by a pseudonym that only this release's salt links."""
-    live = isinstance(record, LiveRecord)
-    return orjson.dumps(_live(record, allowed) if live else _copied(record, allowed))
+    if isinstance(record, LiveRecord):
+        return orjson.dumps(_live(record, allowed))
+    return orjson.dumps(_copied(record, allowed))
 
 
 def _live(record: LiveRecord, allowed: Allowed) -> dict[str, JsonValue]:

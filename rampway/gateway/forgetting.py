@@ -6,12 +6,13 @@ and the judge keeps its place in it. Every function here blocks on the disk.
 
 import os
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import orjson
+from pydantic import JsonValue
 
 from rampway.gateway.assignment import Split
 from rampway.gateway.durable import sync_directory
@@ -166,13 +167,13 @@ def _lines_with(descriptor: int, needles: Sequence[bytes]) -> Iterator[tuple[int
         rest = rest_next
 
 
-def _is_of(told: dict[str, object], who: Subject) -> bool:
+def _is_of(told: Mapping[str, object], who: Subject) -> bool:
     """A body may name the unit too; that does not make the line its own."""
     ids = (told.get("request_id"), told.get("trace_id"), told.get("trace"))
     return told.get("unit") in who.pseudonyms or who.name in ids
 
 
-def _tombstone(told: dict[str, object] | None, size_bytes: int) -> bytes:
+def _tombstone(told: Mapping[str, object] | None, size_bytes: int) -> bytes:
     """As many bytes that say nothing of the unit; the spool's still say what is not there any more."""
     spooled = told is not None and told.get("kind") in {"pair", "answer"} and "i" in told
     facts: dict[str, object] = {"kind": FORGOTTEN}
@@ -191,9 +192,9 @@ def _overwrite(descriptor: int, offset: int, content: bytes) -> None:
         os.pwrite(descriptor, content[begin : begin + _PIECE_BYTES], offset + begin)
 
 
-def _parsed(line: bytes) -> dict[str, object] | None:
+def _parsed(line: bytes) -> dict[str, JsonValue] | None:
     try:
-        told = orjson.loads(line)
+        told: JsonValue = orjson.loads(line)
     except orjson.JSONDecodeError:
         return None
     return told if isinstance(told, dict) else None

@@ -53,6 +53,34 @@ def test_every_invariant_names_tests_that_exist() -> None:
     assert named - written == set()
 
 
+def test_every_threat_is_proven_by_tests_that_exist_or_said_to_be_open() -> None:
+    rows = re.findall(
+        r"^\| ([^|]+) \| ([^|]+) \| ([^|]+) \| ([^|]+) \|([^|]*)\|$", _threats(), re.MULTILINE
+    )
+    threats = [row for row in rows if row[0] not in {"part", "---"}]
+    written = {
+        name
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"def (test_\w+)\(", path.read_text())
+    }
+
+    assert {kind for _, kind, *_ in threats} == set("STRIDE")
+    assert (
+        len(threats)
+        == len(re.findall(r"^\| [A-Za-z ]+ \| [STRIDE] \|", _threats(), re.MULTILINE))
+        > 40
+    )
+    assert set(re.findall(r"`(test_\w+)`", _threats())) - written == set()
+    unproven = [
+        threat for *_, threat, told, tests in threats if "`test_" not in tests and "**" not in told
+    ]
+    assert unproven == []
+
+
+def _threats() -> str:
+    return (DOCS / "threats.md").read_text()
+
+
 @pytest.mark.parametrize(
     "page", sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")]), ids=lambda page: page.name
 )
