@@ -19,6 +19,7 @@ class OfflineAsk(Fact):
     plan: OfflinePlan
     evidence: str | None  # digest of the paired cases
     candidate: str
+    exposes: bool = True  # whether a stage after the gate serves the candidate to anyone
 
 
 class Digests(Fact):

@@ -68,6 +68,9 @@ class Verbs:
         )
 
     async def _offline_verdict(self, ask: OfflineAsk) -> OfflineVerdict:
+        if ask.evidence is None and not ask.exposes:
+            why = "no offline evidence was given, and none is needed to copy: nobody is exposed"
+            return OfflineVerdict(verdict=Verdict.PASS, why=why)
         if ask.evidence is None:
             return OfflineVerdict(
                 verdict=Verdict.NO_DATA, why="no offline evidence was given; run rampway eval"

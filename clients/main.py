@@ -25,6 +25,7 @@ COMMANDS = {
     "lab": ("clients.commands.compare", "Make such a log on this machine, and compare it."),
     "target": ("clients.commands.operate", "Register targets and show them."),
     "start": ("clients.commands.steer", "Start a release; again is the same release."),
+    "shadow": ("clients.commands.shadow", "Copy live requests to a candidate, and only report."),
     "status": ("clients.commands.steer", "Where a release is; without a name, the board."),
     "pause": ("clients.commands.steer", "Stop the climb; the watch goes on."),
     "resume": ("clients.commands.steer", "Let the climb go on."),

@@ -60,24 +60,34 @@ class Ended:
 
 async def begin(file: Path, results: Results, attempt: int) -> Begun:
     """Start a release; starting it again is the same release."""
-    found = settings()
     async with open_registry() as registry:
         draft, plan = await read_draft(file, registry)
-        cases = await paired(draft, results)
-        releases = await open_releases()
-        order = await make_order(
-            draft,
-            cases,
-            registry,
-            actor=actor(),
-            environment=found.environment,
-            attempt=attempt,
-            report_url=found.report_url,
-        )
-        order = _with_acceptance(order, plan)
-        is_new = await _started(order, registry, releases)
-        release = await find_in_record(registry, order.header.release)
-        phase = "OFFLINE_GATE" if is_new else await _phase(releases, release)
+        return await launch(draft, await paired(draft, results), registry, attempt, plan)
+
+
+async def launch(
+    draft: Draft,
+    cases: "PairedCases | None",
+    registry: "Registry",
+    attempt: int,
+    plan: PlanFile | None = None,
+) -> Begun:
+    """Start the release of a draft; starting it again is the same release."""
+    found = settings()
+    releases = await open_releases()
+    order = await make_order(
+        draft,
+        cases,
+        registry,
+        actor=actor(),
+        environment=found.environment,
+        attempt=attempt,
+        report_url=found.report_url,
+    )
+    order = _with_acceptance(order, plan)
+    is_new = await _started(order, registry, releases)
+    release = await find_in_record(registry, order.header.release)
+    phase = "OFFLINE_GATE" if is_new else await _phase(releases, release)
     write_outputs({"release_id": release.name, "report_url": order.report_url})
     return Begun(release, _begun_text(order, phase, is_new=is_new), _facts(order, phase, is_new))
 

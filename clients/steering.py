@@ -238,14 +238,14 @@ async def answer_abort(
     if observed is not None and not _is_zero(observed):
         left = f"{share(observed.share_bp)} is still in force after {ZERO_SECONDS:g} s"
         return _unconfirmed(found, command, left, observed.share_bp)
-    event = await find_event(found, lambda e: e.kind in {EventKind.PINNED, EventKind.REJECTED})
+    ends_by = {EventKind.PINNED, EventKind.REJECTED, EventKind.CONCLUDED}
+    event = await find_event(found, lambda e: e.kind in ends_by)
     told = "the candidate holds no traffic"
     if observed is not None:
         every = f"{observed.instances} of {gateways(observed.instances)}"
         told = f"0 % confirmed by {every} in {duration(took)}"
     numbered = f", event {event.sequence}" if event else ""
-    rejected = event.kind is EventKind.REJECTED if event else observed is None
-    ends = Phase.REJECTED if rejected else Phase.ROLLED_BACK
+    ends = _ends_as(event, observed)
     return Answer(
         f"aborted: {told}{numbered}. It ends {ends}, reason aborted.",
         "accepted",
@@ -255,6 +255,13 @@ async def answer_abort(
         share_bp=0,
         to_zero_seconds=round(took, 3) if observed is not None else None,
     )
+
+
+def _ends_as(event: Event | None, observed: Observed | None) -> Phase:
+    if event is None:
+        return Phase.REJECTED if observed is None else Phase.ROLLED_BACK
+    ends = {EventKind.REJECTED: Phase.REJECTED, EventKind.CONCLUDED: Phase.CONCLUDED}
+    return ends.get(event.kind, Phase.ROLLED_BACK)
 
 
 async def observe_zero(traffic: "Traffic", found: Found) -> Observed | None:

@@ -9,7 +9,7 @@ from temporalio.exceptions import ActivityError
 from workflows import calls
 from workflows.rollback import Rollback
 from workflows.stage import Stage
-from workflows.stops import LeaseLost, Stopped, as_stopped
+from workflows.stops import WORKFLOW_ACTOR, LeaseLost, Stopped, as_stopped
 from workflows.story import Story
 from workflows.waits import finish, within, words
 
@@ -33,6 +33,7 @@ with workflow.unsafe.imports_passed_through():
     from rampway.release.splits import Token
 
 QUEUE_POLL = timedelta(seconds=10)
+OFF_PATIENCE = timedelta(seconds=30)  # then a shadow that is switched off is rolled back instead
 REARMS = 3  # lost leases in shadow, where nobody is exposed, that are armed again
 
 
@@ -69,7 +70,7 @@ class ReleaseWorkflow:
                 await self._promote()
                 await self._settle()
         except (Stopped, ActivityError, asyncio.CancelledError) as stop:
-            await finish(self._roll_back(as_stopped(stop, self.story.phase)))
+            await finish(self._end(as_stopped(stop, self.story.phase)))
         await finish(self._close())
         recording.cancel()
         self._count_end(order)
@@ -139,6 +140,7 @@ class ReleaseWorkflow:
             plan=plan,
             evidence=header.offline_evidence,
             candidate=header.candidate.artifact,
+            exposes=order.plan.exposes,
         )
         judged = await self.stage.beside(calls.weigh_offline(ask))
         verdict = judged.verdict.verdict
@@ -374,16 +376,16 @@ class ReleaseWorkflow:
 
     async def _conclude(self) -> None:
         """The planned end of a release that only reports: all traffic is the baseline's again."""
+        await self.stage.beside(calls.conclude(self._conclude_ask()))
+        self._tell_concluded(f"{self.passed[-1]} passed; the release only reports")
+
+    def _conclude_ask(self) -> ConcludeAsk:
         token = self.stage.token_at(self.story.ledger.next_sequence)
-        ask = ConcludeAsk(token=token, op_id=self._op("report", "conclude"))
-        await self.stage.beside(calls.conclude(ask))
+        return ConcludeAsk(token=token, op_id=self._op("report", "conclude"))
+
+    def _tell_concluded(self, why: str, actor: str = WORKFLOW_ACTOR) -> None:
         self.stage.stop_watching()
-        self.story.tell(
-            EventKind.CONCLUDED,
-            f"{self.passed[-1]} passed; the release only reports",
-            trigger=Trigger.REPORTED,
-            share_bp=0,
-        )
+        self.story.tell(EventKind.CONCLUDED, why, trigger=Trigger.REPORTED, share_bp=0, actor=actor)
         self.story.show("CONCLUDED: all traffic is on the baseline", self.story.verdict)
 
     async def _promote(self) -> None:
@@ -427,6 +429,26 @@ class ReleaseWorkflow:
             trigger=Trigger.SETTLED,
         )
         self.story.show("FULL, promoted", self.story.verdict)
+
+    async def _end(self, stop: Stopped) -> None:
+        """End a release that was stopped. Who switches his own shadow off has no incident."""
+        shadowing = self.story.phase is Phase.SHADOW and not self.plan.exposes
+        if not (shadowing and stop.trigger is Trigger.ABORT and await self._switched_off(stop)):
+            await self._roll_back(stop)
+
+    async def _switched_off(self, stop: Stopped) -> bool:
+        """Stop copying; False where that cannot be confirmed, so that the way back has to see to it."""
+        concluding = asyncio.ensure_future(calls.conclude(self._conclude_ask()))
+        try:
+            if not await within(concluding, OFF_PATIENCE, summary="shadow off: usually at once"):
+                concluding.cancel()
+                return False
+            concluding.result()
+        except ActivityError:
+            workflow.logger.warning("shadow.not_switched_off")
+            return False
+        self._tell_concluded(f"switched off before its end: {stop.why}", stop.actor)
+        return True
 
     async def _roll_back(self, stop: Stopped) -> None:
         way_back = Rollback(

@@ -106,7 +106,7 @@ def pause(name: str, reason: str, form: Form, *, dry_run: bool) -> None:
     """Stop the climb of release NAME; the watch goes on, and a BREACH still rolls back."""
     from rampway.release.controls import Verb
 
-    _steer(name, Verb.PAUSE, reason, form, dry_run=dry_run)
+    steer(name, Verb.PAUSE, reason, form, dry_run=dry_run)
 
 
 @click.command()
@@ -118,7 +118,7 @@ def resume(name: str, reason: str, form: Form, *, dry_run: bool) -> None:
     """Let release NAME climb again."""
     from rampway.release.controls import Verb
 
-    _steer(name, Verb.RESUME, reason, form, dry_run=dry_run)
+    steer(name, Verb.RESUME, reason, form, dry_run=dry_run)
 
 
 @click.command()
@@ -133,7 +133,7 @@ def abort(name: str, reason: str, form: Form, *, yes: bool, dry_run: bool) -> No
     from rampway.release.controls import Verb
 
     confirm = partial(confirm_abort, name, yes=yes)
-    _steer(name, Verb.ABORT, reason, form, dry_run=dry_run, confirm=confirm)
+    steer(name, Verb.ABORT, reason, form, dry_run=dry_run, confirm=confirm)
 
 
 @click.command()
@@ -155,10 +155,10 @@ def override(
     command = OverrideCommand(actor=actor(), reason=reason, gate=gate, ticket=ticket)
 
     confirm = partial(confirm_override, name, command, yes=yes)
-    _steer(name, Verb.OVERRIDE, reason, form, command=command, dry_run=dry_run, confirm=confirm)
+    steer(name, Verb.OVERRIDE, reason, form, command=command, dry_run=dry_run, confirm=confirm)
 
 
-def _steer(
+def steer(
     name: str,
     verb: "Verb",
     reason: str,

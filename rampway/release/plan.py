@@ -85,6 +85,11 @@ class ReleasePlan(Fact):
         return self.steps[-1] if self.steps else None
 
     @property
+    def exposes(self) -> bool:
+        """Somebody's answer may come from the candidate; a shadow alone returns nothing to anyone."""
+        return bool(self.steps) or self.ab is not None
+
+    @property
     def watched(self) -> tuple[StagePlan, ...]:
         """The stages with candidate traffic in the order they run, the watch after promotion last."""
         in_order = (self.shadow, *self.climb, self.ab, self.full, self.full and self.settle)

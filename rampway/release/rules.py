@@ -29,6 +29,7 @@ def broken_rules(spec: "Spec") -> list[Violation]:
     """Every broken rule, with paths from the top of the file."""
     return [
         *_stages(spec),
+        *_cases(spec),
         *_gate_budgets(spec),
         *_step_budgets(spec),
         *(_roles(spec) if spec.climbs else ()),
@@ -59,6 +60,17 @@ def _stages(spec: "Spec") -> Iterator[Violation]:
         path=("on_pass",),
         about=(STAGES, ("on_pass",), ("shadow",)),
     )
+
+
+def _cases(spec: "Spec") -> Iterator[Violation]:
+    if spec.offline.cases is None and spec.exposes:
+        yield Violation(
+            "is missing: the offline gate weighs paired results of these cases. Only a shadow that "
+            "reports goes without",
+            path=("offline", "cases"),
+            at=("offline",),
+            about=(("offline",), STAGES),
+        )
 
 
 def _gate_budgets(spec: "Spec") -> Iterator[Violation]:

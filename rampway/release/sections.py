@@ -210,9 +210,9 @@ class CaseSlices(Section):
 
 
 class Offline(Section):
-    """The gate before any traffic."""
+    """The gate before any traffic. Only a release that exposes nobody may have no cases."""
 
-    cases: FilePath
+    cases: FilePath | None = None
     cluster: Line | None = None
     headline: Headline = Headline()
     slices: CaseSlices | None = None

@@ -98,6 +98,11 @@ class Spec(Section):
         return Stage.CANARY in self.planned
 
     @property
+    def exposes(self) -> bool:
+        """Somebody's answer may come from the candidate; a shadow alone returns nothing to anyone."""
+        return self.planned != (Stage.SHADOW,)
+
+    @property
     def steps(self) -> "tuple[StepTerms, ...]":
         """Every step of the canary with its defaults filled in; none without a canary."""
         if not self.climbs:
