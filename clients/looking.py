@@ -16,6 +16,7 @@ from rampway.release.records import Record
 from rampway.reports.boards import board_text, need_of
 from rampway.reports.dossier import assemble
 from rampway.reports.sentences import headline
+from rampway.reports.shadow_figures import shadow_facts
 
 if TYPE_CHECKING:
     from rampway.ports import Registry
@@ -38,7 +39,7 @@ async def look_at_release(name: str, form: Form) -> None:
         if progress is None:
             raise Failure(_unanswered(found))
         plane = await stack.enter_async_context(open_data_plane())
-        view = await read_view(progress, found, registry, plane.traffic)
+        view = await read_view(progress, found, registry, plane)
     if form is Form.JSON:
         show_json(_open_facts(view))
     else:
@@ -46,12 +47,13 @@ async def look_at_release(name: str, form: Form) -> None:
 
 
 def _open_facts(view: View) -> dict[str, object]:
-    phase, observed = view.progress.phase, view.observed
+    phase, observed, shadow = view.progress.phase, view.observed, view.shadow
     return {
         **view.progress.model_dump(mode="json"),
         "open": not phase.ended,
         "outcome": phase.value.lower() if phase.ended else None,
         "observed": observed.model_dump(mode="json") if observed else None,
+        "shadow": shadow_facts(shadow, view.latency_warning_seconds) if shadow else None,
     }
 
 
@@ -112,7 +114,7 @@ async def _watch_screen(found: Found) -> Exit:
             progress = await ask_progress(releases, found)
             if progress is None:
                 return _unanswered(found), False
-            view = await read_view(progress, found, registry, plane.traffic)
+            view = await read_view(progress, found, registry, plane)
             return progress_text(view, now(), reader_zone()), progress.phase.ended
 
         if not await redraw(draw):

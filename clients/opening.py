@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from temporalio.client import Client
 
     from clients.client import Releases
+    from rampway.adapters.figures_judge import JudgeFigures
     from rampway.ports import EvidenceSource, Registry, Traffic
     from workers.settings import Settings
 
@@ -30,6 +31,7 @@ class DataPlane:
 
     traffic: "Traffic"
     evidence: "EvidenceSource"
+    figures: "JudgeFigures | None" = None  # what a screen shows of a shadow
 
 
 def run(work: Coroutine[Any, Any, Answer]) -> Answer:
@@ -116,6 +118,7 @@ async def open_data_plane() -> AsyncGenerator[DataPlane]:
     import httpx
 
     from rampway.adapters.evidence_gateway import GatewayEvidence
+    from rampway.adapters.figures_judge import JudgeFigures
     from rampway.adapters.traffic_gateway import GatewayTraffic
 
     found = settings()
@@ -123,7 +126,8 @@ async def open_data_plane() -> AsyncGenerator[DataPlane]:
         open_gateway() as gateway,
         httpx.AsyncClient(base_url=found.judge_url, timeout=HTTP_SECONDS) as judge,
     ):
-        yield DataPlane(GatewayTraffic(gateway), GatewayEvidence(gateway, judge))
+        evidence = GatewayEvidence(gateway, judge)
+        yield DataPlane(GatewayTraffic(gateway), evidence, JudgeFigures(judge))
 
 
 async def connect_temporal() -> "Client":

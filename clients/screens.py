@@ -13,6 +13,7 @@ from rampway.release.records import Record
 from rampway.release.splits import Observed
 from rampway.reports.dossier import open_pause
 from rampway.reports.sentences import ending
+from rampway.reports.shadow_figures import ShadowFigures, shadow_line
 from rampway.reports.texts import gates_text
 from rampway.reports.words import (
     WIDTH,
@@ -39,7 +40,8 @@ class View:
     """What is known of an open release when its screen is drawn.
 
     `stages` are the stages of its plan, `plan` is the present one with its thresholds frozen;
-    `observed` is what the gateway does now, None with the reason in `gateway_silence`.
+    `observed` is what the gateway does now, None with the reason in `gateway_silence`; `shadow` is
+    how a shadow does, with the reason in `judge_silence`.
     """
 
     progress: Progress
@@ -48,6 +50,9 @@ class View:
     plan: StepPlan | ShadowPlan | AbPlan | SettlePlan | None = None
     observed: Observed | None = None
     gateway_silence: str = ""
+    shadow: ShadowFigures | None = None
+    judge_silence: str = ""
+    latency_warning_seconds: float | None = None
 
 
 def progress_text(view: View, now: datetime, tz: tzinfo) -> str:
@@ -227,7 +232,17 @@ def _climbing(view: View) -> list[str]:
         lines.append(f"The climb has stopped, the watch has not: {_answer(verdict)}.")
     if verdict is not None and verdict.gates:
         lines += gates_text(verdict, view.plan).splitlines()
+    if progress.phase is Phase.SHADOW:
+        lines.append(_shadow(view))
     return [*lines, _next_line(progress, verdict)]
+
+
+def _shadow(view: View) -> str:
+    if view.shadow is None:
+        return (
+            plain(f"shadow: not known, {view.judge_silence}", WIDTH) if view.judge_silence else ""
+        )
+    return shadow_line(view.shadow, view.latency_warning_seconds)
 
 
 def _next_line(progress: Progress, verdict: StageVerdict | None) -> str:

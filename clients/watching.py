@@ -16,6 +16,7 @@ from clients.output import VERDICT_COLOURS, VERDICT_WORDS, now
 from clients.screens import View, change_key, change_line
 from rampway.gates.plans import AbPlan, SettlePlan, ShadowPlan, StepPlan
 from rampway.release.orders import Progress
+from rampway.release.phases import Phase
 from rampway.release.records import Record
 from rampway.reports.words import demo_mark
 
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from clients.client import Releases
-    from rampway.ports import Registry, Traffic
+    from clients.opening import DataPlane
+    from rampway.ports import Registry
+    from rampway.reports.shadow_figures import ShadowFigures
 
 REDRAW_SECONDS = 1.0
 LOOK_SECONDS = 0.5
@@ -33,7 +36,7 @@ AFTER_END_SECONDS = 5.0  # the record may follow the workflow's end by a moment
 
 
 async def read_view(
-    progress: Progress, found: Found, registry: "Registry | None", traffic: "Traffic | None"
+    progress: Progress, found: Found, registry: "Registry | None", plane: "DataPlane"
 ) -> View:
     """Gather what a screen shows beside the release's own words."""
     from rampway.ports import Unreachable
@@ -41,11 +44,13 @@ async def read_view(
 
     record = await _newest(found, registry)
     observed, silence = None, ""
-    if traffic is not None:
-        try:
-            observed = await traffic.observe(found.target)
-        except (Unreachable, Refused) as missing:
-            silence = str(missing)
+    try:
+        observed = await plane.traffic.observe(found.target)
+    except (Unreachable, Refused) as missing:
+        silence = str(missing)
+    shadow, unknown = await _shadow(progress, found, plane)
+    if shadow is not None and observed is not None and shadow.epoch != observed.epoch:
+        shadow = shadow.none_yet()
     return View(
         progress=progress,
         record=record,
@@ -53,7 +58,40 @@ async def read_view(
         plan=await frozen_plan(progress, record, registry),
         observed=observed,
         gateway_silence=silence,
+        shadow=shadow,
+        judge_silence=unknown,
+        latency_warning_seconds=await _latency_warning(progress, record, registry),
     )
+
+
+async def _shadow(
+    progress: Progress, found: Found, plane: "DataPlane"
+) -> "tuple[ShadowFigures | None, str]":
+    """What the judge tells of a shadow that runs, or why it is not known."""
+    from rampway.ports import Unreachable
+
+    if progress.phase is not Phase.SHADOW or plane.figures is None:
+        return None, ""
+    try:
+        return await plane.figures.shadow(found.target), ""
+    except Unreachable as silent:
+        return None, str(silent)
+
+
+async def _latency_warning(
+    progress: Progress, record: Record | None, registry: "Registry | None"
+) -> float | None:
+    """What the spec wants to be warned of. The plan has no word of it: it decides nothing."""
+    from rampway.ports import NotFound, Tampered, Unreachable
+    from rampway.release.spec import Spec
+
+    if progress.phase is not Phase.SHADOW or record is None or registry is None:
+        return None
+    try:
+        spec = Spec.model_validate_json(await registry.get(record.header.spec))
+    except (NotFound, Tampered, Unreachable, ValueError):
+        return None  # the line then warns of nothing; `verify` tells what is wrong
+    return spec.shadow.latency_warning if spec.shadow else None
 
 
 async def _newest(found: Found, registry: "Registry | None") -> Record | None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rampway.judge import rolling
 from rampway.judge.counts import (
     Drawn,
     Ended,
@@ -29,6 +30,7 @@ from rampway.judge.lines import (
     as_answer,
     read_line,
 )
+from rampway.judge.rolling import Figures, Rolling
 from rampway.judge.spool import spool_path, unread_blocks, unread_bytes
 from rampway.judge.store import Store
 
@@ -54,6 +56,11 @@ class Judge:
         self._path = spool_path(spool_dir, docket.target)
         self._store = store
         self._wall_seconds = wall_seconds
+        self._rolling = Rolling(levels=docket.grader.levels)
+
+    def figures(self) -> Figures:
+        """How the target's shadow does right now; for people, no verdict reads it."""
+        return self._rolling.figures(self._wall_seconds())
 
     def look(self) -> bool:
         """Read what the spool holds now, then seal the slices that were due when the look began.
@@ -89,9 +96,21 @@ class Judge:
             except Malformed:
                 malformed += 1
             else:
-                if not isinstance(read, Begun):
-                    findings.append(finding(read, self.docket.grader))
+                if isinstance(read, Begun):
+                    continue
+                found = finding(read, self.docket.grader)
+                findings.append(found)
+                if isinstance(read, Pair):
+                    self._roll(read, found)
         return findings, malformed
+
+    def _roll(self, pair: Pair, found: Finding) -> None:
+        if pair.baseline is None or pair.candidate is None or isinstance(found, Missing):
+            return
+        old, new = (found.old, found.new) if isinstance(found, Scored) else (None, None)
+        at = self._wall_seconds()
+        seen = rolling.Seen(at, old, new, pair.baseline.latency_ms, pair.candidate.latency_ms)
+        self._rolling.add(pair.epoch, seen)
 
 
 def finding(line: Line, grader: Grader) -> Finding:

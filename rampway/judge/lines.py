@@ -20,6 +20,7 @@ class ArmAnswer(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True)
 
     status: int | None = None
+    latency_ms: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     body: JsonValue = None
 
 

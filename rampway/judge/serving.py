@@ -66,6 +66,7 @@ class Serving:
         app = web.Application()
         app.router.add_get("/v1/counts", self.counts)
         app.router.add_get("/v1/quality", self.quality)
+        app.router.add_get("/v1/shadow", self.shadow)
         app.router.add_get("/metrics", self.metrics)
         app.router.add_get("/healthz", self.health)
         app.router.add_get("/readyz", self.readiness)
@@ -121,6 +122,14 @@ class Serving:
         ]
         return _json(_body(asked, judge, found, rows))
 
+    async def shadow(self, request: web.Request) -> web.Response:
+        """How a target's shadow does right now, for people."""
+        target = request.query.get("target", "")
+        if target not in self._judges:
+            raise self._unknown(target)
+        figures = await self._in_thread(self._judges[target].figures)
+        return _json({"target": target, **asdict(figures)})
+
     def _asked(self, request: web.Request) -> CountsAsked:
         """Raise the answer to a question that is wrong."""
         try:
@@ -129,12 +138,14 @@ class Serving:
             first = error.errors()[0]
             raise _refusal(web.HTTPBadRequest, f"{first['loc'][0]}: {first['msg']}") from error
         if asked.target not in self._judges:
-            known = ", ".join(self._judges)
-            raise _refusal(
-                web.HTTPNotFound,
-                f"This judge has no target {asked.target!r}. It judges: {known}.",
-            )
+            raise self._unknown(asked.target)
         return asked
+
+    def _unknown(self, target: str) -> web.HTTPClientError:
+        known = ", ".join(self._judges)
+        return _refusal(
+            web.HTTPNotFound, f"This judge has no target {target!r}. It judges: {known}."
+        )
 
     async def metrics(self, _request: web.Request) -> web.Response:
         text = await self._in_thread(lambda: generate_latest(self._metrics))

@@ -74,17 +74,18 @@ def _already_number(value: object) -> bool:
 
 
 _DURATION = re.compile(
-    r"(?=[0-9])(?:([0-9]{1,4})d)?(?:([0-9]{1,5})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,8}(?:\.[0-9]{1,3})?)s)?|0"
+    r"(?=[0-9])(?:([0-9]{1,4})d)?(?:([0-9]{1,5})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,8}(?:\.[0-9]{1,3})?)s)?(?:([0-9]{1,7})ms)?|0"
 )
 
 
 def parse_duration(value: object) -> object:
-    """`30m`, `1h30m`, `90s`, `2d` to seconds; `0` is no time at all."""
+    """`30m`, `1h30m`, `90s`, `50ms`, `2d` to seconds; `0` is no time at all."""
     if _already_number(value):
         return value
     found = matched(value, _DURATION, "a duration such as 90s, 30m or 1h30m")
-    days, hours, minutes, seconds = (Decimal(part or 0) for part in found.groups())
-    return float(days * DAY + hours * HOUR + minutes * MINUTE + seconds)
+    days, hours, minutes, seconds, milliseconds = (Decimal(part or 0) for part in found.groups())
+    whole = days * DAY + hours * HOUR + minutes * MINUTE
+    return float(whole + seconds + milliseconds / 1000)
 
 
 def duration_text(seconds: float) -> str:

@@ -241,6 +241,10 @@ class Shadow(Section):
     until_any: UntilAny = UntilAny()
     judge_mean: JudgeMean = JudgeMean()
     deadline: Deadline = DeadlineAt(times=3)
+    # Told to who watches when the candidate's p95 is that much above the baseline's; never a verdict.
+    latency_warning: (
+        Annotated[Duration, AfterValidator(between(0.001, HOUR, duration_words))] | None
+    ) = None
 
 
 class AfterPromotion(Section):

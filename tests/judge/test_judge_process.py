@@ -212,6 +212,15 @@ def test_its_metrics_tell_scores_by_arm_and_how_far_it_is_behind_by_prometheus_c
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
 
 
+def test_it_tells_how_a_shadow_does_and_of_whom_it_knows_nothing(idle: httpx.Client) -> None:
+    told = idle.get("/v1/shadow", params={"target": "tutor"}).json()
+    nobody = idle.get("/v1/shadow", params={"target": "nobody"})
+
+    assert (told["target"], told["pairs"], told["score_difference"]) == ("tutor", 0, None)
+    assert nobody.status_code == httpx.codes.NOT_FOUND
+    assert "It judges: tutor." in nobody.json()["error"]
+
+
 def test_counts_survive_a_kill_and_a_restart(
     folder: Path, client: httpx.Client, process: subprocess.Popen[bytes]
 ) -> None:

@@ -41,7 +41,7 @@ NUMBERS: dict[str, TypeAdapter[Any]] = {
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [("30m", 1800), ("1h", 3600), ("90s", 90), ("1h30m", 5400), ("2d", 172_800), ("0", 0),
-     ("0.25s", 0.25), ("1d2h3m4.5s", 93_784.5)],
+     ("0.25s", 0.25), ("50ms", 0.05), ("1s5ms", 1.005), ("1d2h3m4.5s", 93_784.5)],
 )  # fmt: skip
 def test_a_duration_is_seconds(text: str, seconds: float) -> None:
     assert DURATION.validate_python(text) == seconds
