@@ -10,12 +10,13 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks import alarms, harms, quality, releases, speed
+from benchmarks import alarms, harms, processes, quality, releases, speed
 from benchmarks.crews import Crew, executor, say
 from benchmarks.figures import page
 
 GROUPS = {
     "speed": speed,  # first, while the other cores are idle
+    "processes": processes,  # same
     "alarms": alarms,
     "harms": harms,
     "quality": quality,
