@@ -9,11 +9,14 @@ from pathlib import Path
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from temporalio import workflow
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from rampway.release.phases import Phase
+from support.gateway_process import eventually
 from support.virtual_releases import CLEAN, quick_world
 from support.virtual_world import Behaviour
 from workers.settings import SettingsError, read_settings
@@ -66,6 +69,39 @@ async def test_a_breach_is_on_the_page_from_its_looks_to_its_page_and_its_end(
     assert world.target.name in page
     assert not re.search(r"sha256:|workflow_id|run_id", page)
     checked_by_promtool(page)
+
+
+@workflow.defn
+class NeverReplays:
+    """A workflow whose code is broken: its task fails, and is tried for ever."""
+
+    @workflow.run
+    async def run(self) -> None:
+        raise RuntimeError
+
+
+async def test_a_workflow_task_that_fails_is_counted_under_the_name_that_the_alert_asks_for(
+    env: WorkflowEnvironment,
+) -> None:
+    address = free_address()
+    client = await Client.connect(
+        env.client.service_client.config.target_host, runtime=metrics_runtime(address)
+    )
+    worker = Worker(
+        client,
+        task_queue="broken",
+        workflows=[NeverReplays],
+        workflow_runner=UnsandboxedWorkflowRunner(),
+    )
+    async with worker, httpx.AsyncClient() as http:
+        handle = await client.start_workflow(NeverReplays.run, id="broken", task_queue="broken")
+
+        async def failed() -> float:
+            page = (await http.get(f"http://{address}/metrics")).text
+            return sample(page, "temporal_workflow_task_execution_failed_total")
+
+        assert await eventually(failed) >= 1
+        await handle.terminate()
 
 
 def checked_by_promtool(page: str) -> None:
