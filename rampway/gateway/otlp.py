@@ -27,10 +27,9 @@ from opentelemetry.trace import (
 
 from rampway import __version__
 from rampway.gateway.settings import TelemetrySettings
-from rampway.gateway.tracing import SpanRecord
+from rampway.gateway.tracing import SpanRecord, attributes_of
 
 _SEND_SECONDS: Final = 2.0  # for a batch, retries included
-_KINDS: Final = {"server": SpanKind.SERVER, "client": SpanKind.CLIENT}
 
 
 class OtlpDelivery:
@@ -68,28 +67,29 @@ class OtlpDelivery:
         self._exporter.shutdown()
 
     def _make(self, record: SpanRecord) -> None:
-        self._ids.trace_id = int(record.trace_id, 16)
-        self._ids.span_id = int(record.span_id, 16)
+        told, outcome = record.span, record.outcome
+        self._ids.trace_id = int(told.trace_id, 16)
+        self._ids.span_id = int(told.span_id, 16)
         context = None
-        if record.parent is not None:
+        if told.parent is not None:
             parent = SpanContext(
-                int(record.parent.trace_id, 16),
-                int(record.parent.span_id, 16),
-                is_remote=record.is_parent_remote,
-                trace_flags=TraceFlags(record.parent.flags),
+                int(told.parent.trace_id, 16),
+                int(told.parent.span_id, 16),
+                is_remote=not told.is_copy,
+                trace_flags=TraceFlags(told.parent.flags),
             )
             context = set_span_in_context(NonRecordingSpan(parent))
         span = self._tracer.start_span(
-            record.name,
+            f"copy {record.route.target}" if told.is_copy else f"route {record.route.target}",
             context=context,
-            kind=_KINDS[record.kind],
-            attributes=record.attributes,
+            kind=SpanKind.CLIENT if told.is_copy else SpanKind.SERVER,
+            attributes=attributes_of(record),
             start_time=_nanoseconds(record.began_at),
         )
         ended_at = _nanoseconds(record.began_at + record.seconds)
-        if record.is_error:
+        if outcome.kind is not None:
             span.set_status(Status(StatusCode.ERROR))
-        if record.refused:
+        if outcome.refused:
             span.add_event(
                 "gen_ai.evaluation.result",
                 {

@@ -27,7 +27,7 @@ from rampway.gateway.handouts import Handouts
 from rampway.gateway.headers import are_plain, passed_back, passed_on, trace_id_of, with_fields
 from rampway.gateway.load import Load
 from rampway.gateway.metrics import Meters
-from rampway.gateway.requestlog import REQUEST, About
+from rampway.gateway.requestlog import REQUEST
 from rampway.gateway.requesttargets import split_target
 from rampway.gateway.routing import Passage, Router
 from rampway.gateway.settings import Settings
@@ -98,7 +98,6 @@ class Proxy:
             _log.exception("request.failed", path=request.raw_path)
             raise
         finally:
-            REQUEST.set(None)  # a kept connection's next request is another
             self._meters.in_flight -= 1
             if self._meters.in_flight == 0:
                 self._idle.set()
@@ -140,7 +139,7 @@ class Proxy:
         )
         if passage is None:
             raise _unknown(target)
-        REQUEST.set(About(passage))
+        REQUEST.set(passage)
         headers = self._callers.believed(caller, passed_on(told))
         if span is not None:
             passage.span = span

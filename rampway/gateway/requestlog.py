@@ -8,15 +8,15 @@ from rampway.gateway.routing import Passage
 from rampway.gateway.terms import Arm
 
 
-class About(NamedTuple):
-    """A request on its way, or the copy of one."""
+class CopyOf(NamedTuple):
+    """The copy of a request."""
 
     passage: Passage
-    is_copy: bool = False
 
 
-# One cell for all fields: binding each to structlog's own context variables would cost 2 us per request.
-REQUEST: Final[ContextVar[About | None]] = ContextVar("request", default=None)
+# The passage itself: each field bound to structlog's own context variables would cost 2 us per request.
+# Never reset: a request, and a copy, has a task and so a context of its own.
+REQUEST: Final[ContextVar[Passage | CopyOf | None]] = ContextVar("request", default=None)
 
 
 def about_request(
@@ -25,13 +25,14 @@ def about_request(
     """A structlog processor: adds the request's fields, under the names of the traffic log and of spans."""
     about = REQUEST.get()
     if about is not None:
-        passage = about.passage
+        is_copy = isinstance(about, CopyOf)
+        passage = about.passage if isinstance(about, CopyOf) else about
         route = passage.route
-        arm = Arm.CANDIDATE if about.is_copy else passage.arm
+        arm = Arm.CANDIDATE if is_copy else passage.arm
         event.update(
             {
                 "traffic.arm": arm.value,
-                "rampway.shadow": about.is_copy,
+                "rampway.shadow": is_copy,
                 "target": route.target,
                 "release": route.release,
                 "segment": route.segment,

@@ -44,7 +44,6 @@ class Route:
         "copies",
         "counter",
         "epoch",
-        "is_pinned",
         "lease_until",
         "meters",
         "pairing",
@@ -76,7 +75,6 @@ class Route:
         self.epoch = split.epoch
         self.segment = split.segment.number
         self.release = claim.release if claim else None
-        self.is_pinned = claim is not None and claim.pinned_by is not None
         self.baseline = open_claim.baseline if open_claim else split.baseline
         self.candidate: Served | None = open_claim.candidate if open_claim else None
         self.share_bp = open_claim.share_bp if open_claim else 0

@@ -21,7 +21,7 @@ from rampway.gateway.load import Load
 from rampway.gateway.pairing import Pair, Pairing
 from rampway.gateway.refusals import HEADER as REFUSED
 from rampway.gateway.refusals import says_refused
-from rampway.gateway.requestlog import REQUEST, About
+from rampway.gateway.requestlog import REQUEST, CopyOf
 from rampway.gateway.routing import Passage, Router
 from rampway.gateway.settings import ShadowSettings
 from rampway.gateway.shadowbudget import Budget, Charge
@@ -150,7 +150,7 @@ class Copier:
         began = self._clock.monotonic()
         outcome, missing = Outcome(), None
         span = copy.passage.span.copy() if copy.passage.span else None
-        REQUEST.set(About(copy.passage, is_copy=True))
+        REQUEST.set(CopyOf(copy.passage))
         try:
             half = await self._ask(copy, began, outcome, span)
         except TimeoutError:

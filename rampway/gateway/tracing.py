@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import orjson
 
-from rampway.gateway.terms import ALL_BP, Arm
+from rampway.gateway.terms import Arm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, MutableMapping
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from rampway.gateway.counting import Outcome
+    from rampway.gateway.findings import Finding
     from rampway.gateway.routing import Passage, Route
+    from rampway.gateway.terms import Reason, Served
 
 TRACEPARENT: Final = "traceparent"
 TRACESTATE: Final = "tracestate"
@@ -31,7 +33,8 @@ _KNOWN_FLAGS: Final = 0x03  # sampled, and (level 2) a trace id that is random
 _TRACEPARENT: Final = re.compile(
     r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?"
 )
-_ID_CHARACTERS_MAX: Final = 200  # a caller's header may be long, a span in the queue may not
+_TEXT_CHARACTERS_MAX: Final = 200  # a caller's header may be long, a span in the queue may not
+_UNIT_BYTES_MAX: Final = 1_024  # same
 _MODEL_BODY_BYTES_MAX: Final = 64 * 1024  # a larger body is not parsed for its model's name
 # How the last words of a path are called by the GenAI conventions.
 _OPERATIONS: Final = (
@@ -41,6 +44,7 @@ _OPERATIONS: Final = (
     ("/completions", "text_completion"),
     ("/embeddings", "embeddings"),
 )
+Attribute = str | int | float | bool | tuple[str, ...]
 _dice = random.Random()  # noqa: S311 - ids have to differ, not to be secret
 
 
@@ -53,19 +57,18 @@ class Parent(NamedTuple):
 
 
 class SpanRecord(NamedTuple):
-    """A span that has ended. Ids in hexadecimal digits, times in wall seconds, `kind` as in OTLP."""
+    """A span that has ended. `began_at` is in wall seconds; `unit` is None where it is too long to wait."""
 
-    name: str
-    kind: str
-    trace_id: str
-    span_id: str
-    parent: Parent | None
-    is_parent_remote: bool
+    span: OpenSpan
+    route: Route
+    arm: Arm
+    served: Served
+    reason: Reason
+    request_id: str
+    unit: bytes | None
+    outcome: Outcome
     began_at: float
     seconds: float
-    is_error: bool
-    attributes: dict[str, str | int | float | bool]
-    refused: bool
 
 
 class OpenSpan:
@@ -111,20 +114,22 @@ class OpenSpan:
 
     def end(self, passage: Passage, outcome: Outcome, began_at: float, took_seconds: float) -> None:
         """Queue the span; never waits."""
-        target = passage.route.target
+        route, candidate = passage.route, passage.route.candidate
+        arm, served = passage.arm, passage.served
+        if self.is_copy and candidate is not None:
+            arm, served = Arm.CANDIDATE, candidate
         self._put(
             SpanRecord(
-                name=f"copy {target}" if self.is_copy else f"route {target}",
-                kind="client" if self.is_copy else "server",
-                trace_id=self.trace_id,
-                span_id=self.span_id,
-                parent=self.parent,
-                is_parent_remote=not self.is_copy,
-                began_at=began_at,
-                seconds=took_seconds,
-                is_error=outcome.kind is not None,
-                attributes={**self.asked, **_facts(passage, outcome, is_copy=self.is_copy)},
-                refused=outcome.refused,
+                self,
+                route,
+                arm,
+                served,
+                passage.reason,
+                passage.request_id[:_TEXT_CHARACTERS_MAX],
+                passage.unit if len(passage.unit) <= _UNIT_BYTES_MAX else None,
+                outcome,
+                began_at,
+                took_seconds,
             )
         )
 
@@ -165,27 +170,19 @@ def parent_of(traceparent: str | None) -> Parent | None:
     return Parent(read[2], read[3], int(read[4], 16))
 
 
-def reason_of(route: Route) -> str:
-    """Why this arm, in the words of OpenTelemetry's `feature_flag.result.reason`."""
-    if route.is_pinned:
-        return "disabled"
-    if route.candidate is None:
-        return "default"
-    return "split" if 0 < route.share_bp < ALL_BP else "static"
-
-
 def asked_for(
     method: str, rest: str, body: bytes, fields: Mapping[str, JsonValue]
 ) -> dict[str, str]:
     """The method, and the GenAI names of the operation and the model: the artifact's, or the caller's."""
     asked = {"http.request.method": method}
     path = rest.partition("?")[0].rstrip("/")
-    operation = next((name for end, name in _OPERATIONS if path.endswith(end)), None)
-    if operation is not None:
-        asked["gen_ai.operation.name"] = operation
+    for end, operation in _OPERATIONS:
+        if path.endswith(end):
+            asked["gen_ai.operation.name"] = operation
+            break
     model = fields.get("model") or _model_in(body)
     if isinstance(model, str):
-        asked["gen_ai.request.model"] = model[:_ID_CHARACTERS_MAX]
+        asked["gen_ai.request.model"] = model[:_TEXT_CHARACTERS_MAX]
     return asked
 
 
@@ -200,38 +197,48 @@ def _model_in(body: bytes) -> JsonValue:
     return told.get("model") if isinstance(told, dict) else None
 
 
-def _facts(
-    passage: Passage, outcome: Outcome, *, is_copy: bool
-) -> dict[str, str | int | float | bool]:
-    route = passage.route
-    candidate = route.candidate
-    copied = is_copy and candidate is not None
-    arm = Arm.CANDIDATE if copied else passage.arm
-    served = candidate if copied and candidate is not None else passage.served
-    facts: dict[str, str | int | float | bool] = {
+def attributes_of(record: SpanRecord) -> dict[str, Attribute]:
+    """What the span says, by OpenTelemetry's names where there are some. For the thread that delivers."""
+    route, arm, outcome = record.route, record.arm, record.outcome
+    told: dict[str, Attribute] = {
+        **record.span.asked,
         "traffic.arm": arm.value,
-        "rampway.shadow": is_copy,
+        "rampway.shadow": record.span.is_copy,
         "rampway.target": route.target,
         "rampway.epoch": route.epoch,
         "rampway.segment": route.segment,
         "rampway.share_bp": route.share_bp,
-        "rampway.artifact.digest": served.artifact,
-        "rampway.request.id": passage.request_id[:_ID_CHARACTERS_MAX],
+        "rampway.artifact.digest": record.served.artifact,
+        "rampway.request.id": record.request_id,
         "feature_flag.key": route.target,
         "feature_flag.provider.name": PROVIDER,
         "feature_flag.result.variant": arm.value,
-        "feature_flag.result.reason": reason_of(route),
+        "feature_flag.result.reason": record.reason.value,
         "feature_flag.version": f"{route.epoch}.{route.segment}",
         "http.response.body.size": outcome.size_bytes,
     }
     if route.release is not None:
-        facts["rampway.release.id"] = facts["feature_flag.set.id"] = route.release
-    if route.split is not None:
-        facts["feature_flag.context.id"] = route.split.pseudonym(passage.unit)
+        told["rampway.release.id"] = told["feature_flag.set.id"] = route.release
+    if route.split is not None and record.unit is not None:
+        told["feature_flag.context.id"] = route.split.pseudonym(record.unit)
     if outcome.status is not None:
-        facts["http.response.status_code"] = outcome.status
+        told["http.response.status_code"] = outcome.status
     if outcome.kind is not None:
-        facts["error.type"] = outcome.kind
+        told["error.type"] = outcome.kind
     if outcome.aborted:
-        facts["rampway.aborted"] = True
-    return facts
+        told["rampway.aborted"] = True
+    if outcome.finding is not None:
+        told |= _found(outcome.finding)
+    return told
+
+
+def _found(finding: Finding) -> dict[str, Attribute]:
+    """What the answer told of itself; what it did not tell is left out."""
+    told: dict[str, Attribute | None] = {
+        "gen_ai.response.model": finding.model and finding.model[:_TEXT_CHARACTERS_MAX],
+        "gen_ai.response.finish_reasons": finding.reason_label and (finding.reason_label,),
+        "gen_ai.usage.input_tokens": finding.prompt_tokens,
+        "gen_ai.usage.output_tokens": finding.completion_tokens,
+        "rampway.cost": finding.cost,
+    }
+    return {name: value for name, value in told.items() if value is not None}

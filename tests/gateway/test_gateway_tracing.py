@@ -2,15 +2,32 @@
 
 import time
 from collections.abc import Sequence
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from split_builders import TIMING, canary
 
+from rampway.gateway.callers import Caller
+from rampway.gateway.counting import Outcome, SegmentCounter
+from rampway.gateway.findings import Finding
+from rampway.gateway.metrics import Meters
+from rampway.gateway.requestlog import REQUEST, CopyOf, about_request
+from rampway.gateway.routing import Passage, Route
 from rampway.gateway.spans import BATCH_MAX, SpanQueue
-from rampway.gateway.tracing import OpenSpan, Parent, SpanRecord, Tracing, asked_for, parent_of
+from rampway.gateway.terms import Arm, Reason
+from rampway.gateway.tracing import (
+    OpenSpan,
+    Parent,
+    SpanRecord,
+    Tracing,
+    asked_for,
+    attributes_of,
+    parent_of,
+)
 from support.gateway_process import eventually, true
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -18,20 +35,23 @@ SPAN = "b7ad6b7169203331"
 HEX = st.text("0123456789abcdef", min_size=1)
 
 
-def record(name: str = "route tutor", *, refused: bool = False) -> SpanRecord:
-    return SpanRecord(
-        name=name,
-        kind="server",
-        trace_id=TRACE,
-        span_id="00f067aa0ba902b7",
-        parent=Parent(TRACE, SPAN, 1),
-        is_parent_remote=True,
-        began_at=1_790_000_000.25,
-        seconds=0.5,
-        is_error=True,
-        attributes={"traffic.arm": "candidate", "rampway.shadow": False},
-        refused=refused,
-    )
+def record(
+    request_id: str = "u1", *, outcome: Outcome | None = None, is_copy: bool = False
+) -> SpanRecord:
+    """The span of a request to the candidate in a canary of 5 %, or of its copy."""
+    split = canary()
+    counter = SegmentCounter(epoch=1, number=3, began=1_000.0, timing=TIMING)
+    route = Route(split, counter=counter, meters=Meters(), pairing=None, sampling=None)
+    assert route.candidate is not None
+    dealt = (Arm.CANDIDATE, route.candidate, Reason.SPLIT)
+    caller = Caller(request_id, b"user-1", None, is_trusted=True)
+    passage = Passage(route, dealt, caller, TRACE)
+    ended: list[SpanRecord] = []
+    span = OpenSpan(ended.append, trace_id=TRACE, parent=Parent(TRACE, SPAN, 1), flags=1)
+    span.ask("POST", "/v1/chat/completions", b'{"model": "m1"}', {})
+    told = span.copy() if is_copy else span
+    told.end(passage, outcome or Outcome(status=200, answered=True), 1_790_000_000.25, 0.5)
+    return ended[0]
 
 
 class Collector:
@@ -172,7 +192,7 @@ async def test_a_full_batch_is_delivered_at_once() -> None:
     await delivered(queue, BATCH_MAX)
 
     assert time.monotonic() - began < 0.9  # of the second that a small batch waits
-    assert [one.name for one in collector.got] == [f"{n}" for n in range(BATCH_MAX)]
+    assert [one.request_id for one in collector.got] == [f"{n}" for n in range(BATCH_MAX)]
     queue.close()
 
 
@@ -185,7 +205,7 @@ def test_a_full_queue_drops_the_newest_and_counts_it() -> None:
     queue.start()
     queue.close()
 
-    assert [one.name for one in collector.got] == ["0", "1", "2"]
+    assert [one.request_id for one in collector.got] == ["0", "1", "2"]
     assert (queue.dropped_full_total, queue.delivered_total) == (2, 3)
 
 
@@ -220,22 +240,82 @@ def test_the_sdks_span_has_the_ids_times_and_words_of_the_record() -> None:
 
     kept = InMemorySpanExporter()
     delivery = OtlpDelivery(TelemetrySettings(service_name="edge"), kept)
+    refused = record(outcome=Outcome(status=503, kind="status_503", refused=True))
 
-    assert delivery.send([record(refused=True), record("copy tutor")])
+    assert delivery.send([refused, record(is_copy=True)])
 
     first, second = kept.get_finished_spans()
     assert first.context is not None
     assert first.parent is not None
     assert f"{first.context.trace_id:032x}" == TRACE
-    assert f"{first.context.span_id:016x}" == "00f067aa0ba902b7"
+    assert f"{first.context.span_id:016x}" == refused.span.span_id
     assert (f"{first.parent.span_id:016x}", first.parent.is_remote) == (SPAN, True)
     assert first.start_time == 1_790_000_000_250_000_000
     assert first.end_time == 1_790_000_000_750_000_000
-    assert dict(first.attributes or {}) == {"traffic.arm": "candidate", "rampway.shadow": False}
+    assert (first.name, first.kind.name) == ("route tutor", "SERVER")
+    assert dict(first.attributes or {}) == attributes_of(refused)
     assert [one.name for one in first.events] == ["gen_ai.evaluation.result"]
     assert first.status.status_code.name == "ERROR"
     assert first.resource.attributes["service.name"] == "edge"
-    assert (second.name, list(second.events)) == ("copy tutor", [])
+    assert (second.name, second.kind.name, list(second.events)) == ("copy tutor", "CLIENT", [])
+
+
+def test_a_span_tells_what_the_answer_told_and_nothing_that_it_did_not() -> None:
+    outcome = Outcome(status=200, answered=True)
+    outcome.finding = Finding()
+    outcome.finding.model, outcome.finding.finish_reason = "m1-2026", "stop"
+    outcome.finding.prompt_tokens = 12
+
+    told = attributes_of(record(outcome=outcome))
+
+    named = ("gen_ai.response", "gen_ai.usage", "rampway.cost", "gen_ai.request")
+    assert {name: value for name, value in told.items() if name.startswith(named)} == {
+        "gen_ai.request.model": "m1",
+        "gen_ai.response.model": "m1-2026",
+        "gen_ai.response.finish_reasons": ("stop",),
+        "gen_ai.usage.input_tokens": 12,
+    }
+
+
+def test_a_spans_unit_is_the_pseudonym_of_the_traffic_log_and_long_texts_are_cut() -> None:
+    long = record("u" * 5_000)
+
+    told = attributes_of(long)
+
+    assert long.route.split is not None
+    assert told["feature_flag.context.id"] == long.route.split.pseudonym(b"user-1")
+    assert "user-1" not in str(told)
+    assert len(str(told["rampway.request.id"])) == 200
+
+
+def test_a_log_line_about_a_request_names_its_arm_and_ids_and_others_do_not() -> None:
+    def line() -> dict[str, object]:
+        return dict(about_request(None, "info", {"event": "x"}))
+
+    assert line() == {"event": "x"}
+    kept = record()
+    caller = Caller("u1", b"user-1", None, is_trusted=True)
+    passage = Passage(kept.route, (Arm.BASELINE, kept.served, Reason.SPLIT), caller, TRACE)
+    about: dict[str, object] = {
+        "event": "x",
+        "target": "tutor",
+        "release": "r1",
+        "segment": 3,
+        "trace_id": TRACE,
+        "request_id": "u1",
+    }
+
+    with_request = copy_context()
+    with_request.run(REQUEST.set, passage)
+    with_copy = copy_context()
+    with_copy.run(REQUEST.set, CopyOf(passage))
+
+    assert with_request.run(line) == {
+        **about,
+        "traffic.arm": "baseline",
+        "rampway.shadow": False,
+    }
+    assert with_copy.run(line) == {**about, "traffic.arm": "candidate", "rampway.shadow": True}
 
 
 def test_no_span_library_is_loaded_while_spans_are_off(tmp_path: Path) -> None:
