@@ -107,6 +107,7 @@ async def gateway(settings: Settings) -> AsyncGenerator[dict[str, str | int]]:
             meters=meters,
             proxy=proxy,
             feedback=feedback,
+            clock=clock,
             spans=spans,
         )
         admin = Admin(

@@ -24,6 +24,7 @@ from rampway.gateway.journal import (
     SegmentFacts,
     SliceJournal,
 )
+from rampway.gateway.sealed import SealedTotals, gateway_id
 from rampway.gateway.splits import TargetSplit
 from rampway.gateway.terms import Arm, Clock, Ending, RefusalCode, Refused
 
@@ -121,6 +122,7 @@ class Counts:
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="rampway-counts")
         self._started = clock.monotonic()
         self.targets: dict[str, TargetCounts] = {}
+        self.totals = SealedTotals(gateway_id(directory))
 
     def segment_for(self, split: TargetSplit) -> SegmentCounter:
         """The counter of the segment in force; a new segment closes the one before, in its own moment."""
@@ -158,6 +160,7 @@ class Counts:
             else:
                 del counts.pending[: len(lines)]
                 counts.sealed = {k: v for k, v in counts.sealed.items() if sealed.get(k) != v}
+                self.totals.note(target, lines, sealed, self._clock.monotonic())
 
     async def slices(self, target: str, key: Key) -> Slices:
         """All sealed rows of a segment. Raises Refused unknown."""
@@ -206,6 +209,8 @@ class Counts:
         if segment.began < self._started:
             counter.resume(now)
             counts.sealed[split.epoch, segment.number] = counter.sealed_to
+        key = (split.epoch, segment.number)
+        self.totals.begin(split.target, key, _facts(split), counter.sealed_to)
         if kept is None:
             counts.pending.append(
                 {

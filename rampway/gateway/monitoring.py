@@ -12,7 +12,7 @@ from rampway.gateway.feedback import Feedback
 from rampway.gateway.metrics import Meters, Page, Sample
 from rampway.gateway.pairing import TargetTally
 from rampway.gateway.sampling import ArmTally
-from rampway.gateway.terms import Arm
+from rampway.gateway.terms import Arm, Clock
 
 
 class Tallies(Protocol):
@@ -104,6 +104,7 @@ class Monitoring:
         meters: Meters,
         proxy: Serving,
         feedback: Feedback,
+        clock: Clock,
         spans: Traced | None = None,
     ) -> None:
         self._authority = authority
@@ -116,6 +117,7 @@ class Monitoring:
         self._spans = spans
         self._process = CollectorRegistry()
         self._process.register(ProcessCollector(registry=None))
+        self._clock = clock
 
     def not_ready(self) -> str | None:
         """Why no traffic should be sent here; None where it may."""
@@ -160,6 +162,7 @@ class Monitoring:
             "Units that would be counted again if they came again.",
             [({"target": target}, counts.forgotten) for target, counts in targets],
         )
+        self._sealed(page)
         page.add(generate_latest(self._process).decode())
         return page.text()
 
@@ -188,6 +191,17 @@ class Monitoring:
                 ({"reason": "undelivered"}, self._spans.dropped_undelivered_total),
             ],
         )
+
+    def _sealed(self, page: Page) -> None:
+        at, gateway = self._clock.now(), self._counts.totals.gateway
+        page.family(
+            "clock_seconds",
+            "gauge",
+            "Unix time by the gateway's clock as this page was written.",
+            [({"gateway": gateway}, at.wall)],
+        )
+        for family in self._counts.totals.families(at.monotonic):
+            page.family(*family)
 
     def _splits(self, page: Page) -> None:
         seen = [self._authority.observe(target) for target in self._authority.targets()]

@@ -10,6 +10,7 @@ from rampway.gateway.feedback import Feedback
 from rampway.gateway.gathering import Spools
 from rampway.gateway.metrics import Meters
 from rampway.gateway.monitoring import Monitoring
+from rampway.gateway.terms import Clock
 
 
 class Overview:
@@ -21,6 +22,7 @@ class Overview:
         authority: Authority,
         counts: Counts,
         feedback: Feedback,
+        clock: Clock,
         crew: Crew,
         censuses: Censuses,
         spools: Spools,
@@ -37,6 +39,7 @@ class Overview:
             meters=self._meters,
             proxy=self,
             feedback=feedback,
+            clock=clock,
             spans=censuses,
         )
 

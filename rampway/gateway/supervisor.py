@@ -122,6 +122,7 @@ async def supervised(settings: Settings) -> AsyncGenerator[dict[str, str | int]]
             authority=authority,
             counts=counts,
             feedback=feedback,
+            clock=clock,
             crew=crew,
             censuses=censuses,
             spools=gathering.spools,
