@@ -8,6 +8,7 @@ from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from clients.evidence_checks import check_evidence
 from clients.exits import Exit, Failure
 from clients.findings import SECONDS, START, Check, State, bounded
 from clients.installation import check_installation
@@ -46,6 +47,7 @@ async def check_everything(target: str | None) -> list[Check]:
             lambda: bounded("gateway clock", _clock(gateway)),
             lambda: bounded("targets", _targets(target)),
             lambda: bounded("judge", _judge(judge)),
+            lambda: bounded("evidence", check_evidence(found, gateway)),
             lambda: bounded("pager", _pager(found)),
         ]
         outside = list(await asyncio.gather(*(ask() for ask in asked)))

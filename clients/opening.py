@@ -117,16 +117,16 @@ async def open_data_plane() -> AsyncGenerator[DataPlane]:
     """Gateway and judge; nothing is asked of them yet."""
     import httpx
 
-    from rampway.adapters.evidence_gateway import GatewayEvidence
     from rampway.adapters.figures_judge import JudgeFigures
     from rampway.adapters.traffic_gateway import GatewayTraffic
+    from workers.evidence import open_evidence
 
     found = settings()
     async with (
         open_gateway() as gateway,
         httpx.AsyncClient(base_url=found.judge_url, timeout=HTTP_SECONDS) as judge,
+        open_evidence(found, gateway, judge) as evidence,
     ):
-        evidence = GatewayEvidence(gateway, judge)
         yield DataPlane(GatewayTraffic(gateway), evidence, JudgeFigures(judge))
 
 

@@ -13,7 +13,6 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from activities.verbs import Verbs
 from activities.watching import Watching
-from rampway.adapters.evidence_gateway import GatewayEvidence
 from rampway.adapters.pager_console import ConsolePager
 from rampway.adapters.pager_file import FilePager
 from rampway.adapters.registry_sql import SqlRegistry
@@ -21,6 +20,7 @@ from rampway.adapters.traffic_gateway import GatewayTraffic
 from rampway.ports import Clock, EvidenceSource, OwnRun, Pager, Registry, Traffic
 from rampway.release.records import Page
 from workers.clock import SystemClock
+from workers.evidence import open_evidence
 from workers.gateway_http import gateway_http
 from workers.own_run import TemporalRun
 from workers.settings import Settings
@@ -76,12 +76,13 @@ async def open_ports(settings: Settings) -> AsyncGenerator[Ports]:
     async with (
         gateway_http(settings, timeout=HTTP_TIMEOUT) as gateway,
         httpx.AsyncClient(base_url=settings.judge_url, timeout=HTTP_TIMEOUT) as judge,
+        open_evidence(settings, gateway, judge) as evidence,
     ):
         registry = SqlRegistry.open(settings.registry_url)
         try:
             yield Ports(
                 traffic=GatewayTraffic(gateway),
-                evidence=GatewayEvidence(gateway, judge),
+                evidence=evidence,
                 registry=registry,
                 # The file first: it remembers keys, and a closed console must not keep a page from it.
                 pager=Pagers([FilePager(settings.pages_file), ConsolePager(sys.stderr)]),

@@ -15,6 +15,8 @@ import pytest
 from support.gateway_process import eventually
 
 START_SECONDS = 20.0
+PROMETHEUS = shutil.which("prometheus") or "/usr/bin/prometheus"
+PROMTOOL = shutil.which("promtool") or "/usr/bin/promtool"
 needs_prometheus = pytest.mark.skipif(
     not shutil.which("prometheus") and not os.environ.get("RAMPWAY_REQUIRE_PROMETHEUS"),
     reason="prometheus is not installed",
@@ -23,9 +25,7 @@ Sample = tuple[str, Mapping[str, str], str, float]  # name, labels, value, Unix 
 
 
 @contextmanager
-def prometheus(
-    directory: Path, config: str = "", *, flags: Sequence[str] = ()
-) -> Generator[str]:
+def prometheus(directory: Path, config: str = "", *, flags: Sequence[str] = ()) -> Generator[str]:
     """A running Prometheus whose data is under `directory`; gives its address."""
     file = directory / "prometheus.yml"
     file.write_text(config or "{}\n")
@@ -35,7 +35,7 @@ def prometheus(
     with (directory / "prometheus.log").open("wb") as log:
         process = subprocess.Popen(
             [
-                "prometheus",
+                PROMETHEUS,
                 f"--config.file={file}",
                 f"--storage.tsdb.path={directory / 'data'}",
                 "--storage.tsdb.retention.time=10y",
@@ -65,7 +65,14 @@ def write_history(directory: Path, samples: Sequence[Sample]) -> None:
     text = directory / "history.txt"
     text.write_text("\n".join([*lines, "# EOF", ""]))
     subprocess.run(
-        ["promtool", "tsdb", "create-blocks-from", "openmetrics", str(text), str(directory / "data")],
+        [
+            PROMTOOL,
+            "tsdb",
+            "create-blocks-from",
+            "openmetrics",
+            str(text),
+            str(directory / "data"),
+        ],
         check=True,
         capture_output=True,
     )

@@ -1,7 +1,15 @@
 """Evidence from the gateways' sealed totals, as Prometheus scraped them."""
 
 from rampway.adapters.evidence_prometheus.evidence import PrometheusEvidence
+from rampway.adapters.evidence_prometheus.scraping import Scraped, scraped_gateways
 from rampway.adapters.evidence_prometheus.segments import Limits
 from rampway.adapters.evidence_prometheus.session import Access, Prometheus
 
-__all__ = ["Access", "Limits", "Prometheus", "PrometheusEvidence"]
+__all__ = [
+    "Access",
+    "Limits",
+    "Prometheus",
+    "PrometheusEvidence",
+    "Scraped",
+    "scraped_gateways",
+]

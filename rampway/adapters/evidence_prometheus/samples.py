@@ -107,32 +107,59 @@ def read_series(answer: object) -> list[Series]:
 def read_scrapes(series: list[Series]) -> Told:
     """The scrapes in these series. Raises Unreachable for a gateway that is scraped twice."""
     found: dict[tuple[str, SegmentKey], dict[float, Scrape]] = {}
-    clocks: dict[str, dict[float, float]] = {}
     _refuse_twice(series)
     for one in series:
-        gateway, name = one.labels.get("gateway", ""), one.labels.get("__name__", "")
-        if not gateway:
-            raise _strange(f"{name or 'a series'} without the label gateway")
-        if name == CLOCK:
-            clocks.setdefault(gateway, {}).update(
-                (at, number) for at, value in one.samples if (number := _number(value)) is not None
-            )
+        if _name(one) == CLOCK:
             continue
-        scrapes = found.setdefault((gateway, _segment(one.labels)), {})
+        scrapes = found.setdefault((_gateway(one), _segment(one.labels)), {})
         for at, value in one.samples:
             _note(scrapes.setdefault(at, Scrape(at)), one.labels, value)
     if len({gateway for gateway, _ in found}) > GATEWAYS_MAX:
         raise _strange(f"more than {GATEWAYS_MAX} gateways")
+    clocks = _clocks(series)
     for (gateway, _), scrapes in found.items():
         for at, scrape in scrapes.items():
             scrape.clock = clocks.get(gateway, {}).get(at)
-    return Told(
-        {key: [scrapes[at] for at in sorted(scrapes)] for key, scrapes in found.items()},
-    )
+    return Told({key: _in_order(scrapes) for key, scrapes in found.items() if scrapes})
+
+
+def read_clocks(series: list[Series]) -> dict[str, list[Scrape]]:
+    """The scrapes of each gateway, of which only the clock is known. Raises Unreachable, as above."""
+    _refuse_twice(series)
+    return {
+        gateway: [Scrape(at, clock=clock) for at, clock in sorted(told.items())]
+        for gateway, told in _clocks(series).items()
+        if told
+    }
+
+
+def _clocks(series: list[Series]) -> dict[str, dict[float, float | None]]:
+    """Gateway -> time of the scrape -> what its clock said then; None where that is no time."""
+    found: dict[str, dict[float, float | None]] = {}
+    for one in series:
+        if _name(one) == CLOCK:
+            told = found.setdefault(_gateway(one), {})
+            told.update((at, _number(value)) for at, value in one.samples)
+    return found
+
+
+def _name(one: Series) -> str:
+    return one.labels.get("__name__", "")
+
+
+def _gateway(one: Series) -> str:
+    gateway = one.labels.get("gateway", "")
+    if not gateway:
+        raise _strange(f"{_name(one) or 'a series'} without the label gateway")
+    return gateway
+
+
+def _in_order(scrapes: Mapping[float, Scrape]) -> list[Scrape]:
+    return [scrapes[at] for at in sorted(scrapes)]
 
 
 def _note(scrape: Scrape, labels: Labels, value: str) -> None:
-    match labels["__name__"]:
+    match labels.get("__name__", ""):
         case name if name in {UNITS, BAD, SLICES, LOST}:
             key = (name, labels.get("arm", ""), labels.get("stream", ""))
             scrape.counts[key] = _count(value)

@@ -63,32 +63,17 @@ class Prometheus:
         Raises Unreachable.
         """
         query = f"{selector}[{max(1, round(seconds * 1000))}ms]"
-        return self._asked(query, at)
-
-    def active_targets(self) -> object:
-        """What is scraped now, as `/api/v1/targets` tells it. Raises Unreachable."""
+        params = {"time": f"{at:.3f}", "timeout": SERVER_TIMEOUT}
         try:
-            answer = self._api.get_targets(state="active")
+            return self._api.custom_query(query, params=params)
         except (requests.RequestException, PrometheusApiClientException, HTTPError) as failed:
-            self._unreachable(failed)
-        return answer
+            raise Unreachable(
+                f"Prometheus at {self.name} does not answer ({type(failed).__name__}). "
+                "Next: rampway doctor"
+            ) from failed
 
     def close(self) -> None:
         self._session.close()
-
-    def _asked(self, query: str, at: float) -> object:
-        try:
-            return self._api.custom_query(
-                query, params={"time": f"{at:.3f}", "timeout": SERVER_TIMEOUT}
-            )
-        except (requests.RequestException, PrometheusApiClientException, HTTPError) as failed:
-            self._unreachable(failed)
-
-    def _unreachable(self, failed: Exception) -> NoReturn:
-        raise Unreachable(
-            f"Prometheus at {self.name} does not answer ({type(failed).__name__}). "
-            "Next: rampway doctor"
-        ) from failed
 
 
 class StrictSession(requests.Session):
@@ -172,11 +157,9 @@ class StrictSession(requests.Session):
                 # A part of the data may be missing; what is missing may be the harm.
                 self._refuse(f"answered with {doubt}: {str(told[doubt])[:WHY_CHARACTERS]}")
         data = told.get("data")
-        if not isinstance(data, dict):
-            self._refuse("answered without data")
-        kind = cast("dict[str, object]", data).get("resultType", "matrix")
-        if kind != "matrix" or not ("result" in data or "activeTargets" in data):
-            self._refuse(f"answered a {str(kind)[:WHY_CHARACTERS]}, not raw samples")
+        found = cast("dict[str, object]", data) if isinstance(data, dict) else {}
+        if found.get("resultType") != "matrix" or "result" not in found:
+            self._refuse("answered something else than raw samples")
 
     def _refuse(self, why: str) -> NoReturn:
         raise Unreachable(f"Prometheus at {self._name} {why}. Next: rampway doctor")
@@ -186,8 +169,6 @@ class _Api(Protocol):
     """What is used of the library, which has no types."""
 
     def custom_query(self, query: str, params: dict[str, str]) -> object: ...
-
-    def get_targets(self, state: str) -> object: ...
 
 
 class _Bearer(AuthBase):
