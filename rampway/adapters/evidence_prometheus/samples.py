@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final, NamedTuple, cast
 
-from rampway.gates.slices import COUNT_MAX
 from rampway.ports import Unreachable
 
 PREFIX: Final = "rampway_gateway_"
@@ -41,9 +40,9 @@ OURS: Final = frozenset(
     }
 )
 GATEWAYS_MAX: Final = 256
-TOTAL_MAX: Final = COUNT_MAX * 1_000_000  # of a segment; still exact in the double that carries it
 TIME_MAX: Final = 1e11  # Unix seconds; two thousand years from now
 SAFE_VALUE: Final = re.compile(r"[a-zA-Z0-9_.:/@-]{1,200}")
+# Fifteen digits: what the double that carries it still holds exactly.
 _COUNT: Final = re.compile(r"[0-9]{1,15}(\.0{1,20})?", re.ASCII)
 _NUMBER: Final = re.compile(r"[0-9]+(\.[0-9]+)?(e[+-][0-9]{1,3})?", re.ASCII)
 _NUMBER_CHARACTERS: Final = 40
@@ -234,8 +233,7 @@ def _count(value: str) -> int | None:
     """A whole number; None for NaN, Inf, what is negative or broken, and all that is no count."""
     if not _COUNT.fullmatch(value):
         return None
-    count = int(value.partition(".")[0])
-    return count if count <= TOTAL_MAX else None
+    return int(value.partition(".")[0])
 
 
 def _number(value: str) -> float | None:
