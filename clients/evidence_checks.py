@@ -24,6 +24,7 @@ _ID = re.compile(r'^rampway_gateway_clock_seconds\{gateway="([0-9a-f]{32})"\}', 
 async def check_evidence(found: "Settings", gateway: "httpx.AsyncClient") -> Check:
     """Whether Prometheus, where it is the source, scrapes our gateway, and often enough."""
     from rampway.adapters.evidence_prometheus import scraped_gateways
+    from rampway.gates.phrases import counted
     from workers.evidence import open_prometheus
     from workers.settings import EvidenceFrom
 
@@ -37,13 +38,15 @@ async def check_evidence(found: "Settings", gateway: "httpx.AsyncClient") -> Che
         told = "not asked: the gateway does not tell who it is"
         return Check(NAME, State.UNASKED, told)
     if own not in {one.gateway for one in scraped}:
-        told = f"{prometheus.name} scrapes {len(scraped)} gateways, but not the one at {gateway.base_url}"
+        told = f"{prometheus.name} scrapes {counted(len(scraped), 'gateway')}, but not the one at {gateway.base_url}"
         return Check(NAME, State.FAIL, told, f"add it to scrape_configs, see {PAGE}")
     return await _often_enough(found, scraped, prometheus.name)
 
 
 async def _often_enough(found: "Settings", scraped: "list[Scraped]", where: str) -> Check:
     """Compare how often is scraped with what is promised, and with the targets' slices."""
+    from rampway.gates.phrases import counted
+
     gaps = [one.interval_seconds for one in scraped if one.interval_seconds is not None]
     if not gaps:
         return Check(NAME, State.FAIL, f"{where} has a single scrape so far", "ask again")
@@ -55,7 +58,8 @@ async def _often_enough(found: "Settings", scraped: "list[Scraped]", where: str)
     if short:
         told = f"{where} scrapes every {seconds:.1f} s, slices of {', '.join(short)} are shorter"
         return Check(NAME, State.FAIL, told, "set scrape_interval to half a slice")
-    return Check(NAME, State.OK, f"{where} scrapes {len(scraped)} gateways every {seconds:.1f} s")
+    told = f"{where} scrapes {counted(len(scraped), 'gateway')} every {seconds:.1f} s"
+    return Check(NAME, State.OK, told)
 
 
 async def _slices() -> list[tuple[str, float]]:

@@ -30,7 +30,10 @@ def known(found: list[Block]) -> list[Block]:
 @settings(max_examples=150)
 @given(STEPS, STEPS, st.booleans(), st.integers(0, 10**6))
 def test_every_block_tells_the_truth_of_all_gateways_and_none_covers_a_lost_slice(
-    one: list[str], other: list[str], alike: bool, seed: int
+    one: list[str],
+    other: list[str],
+    alike: bool,  # noqa: FBT001 - drawn
+    seed: int,
 ) -> None:
     worlds = [played(one, seed, "a" * 32), played(one if alike else other, seed + 1, "b" * 32)]
     gateways = [world.timeline() for world in worlds]

@@ -95,13 +95,14 @@ def _wait_ready(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None
         time.sleep(0.02)
 
 
-async def scraping(url: str, count: int = 1) -> None:
-    """Wait until this many targets were scraped: Prometheus takes five seconds to find the first."""
+async def scraping(url: str, targets: int = 1, *, scrapes: int = 1) -> None:
+    """Wait until so many targets were scraped so often: Prometheus takes five seconds to find one."""
+    query = f"count(sum_over_time(up[1m]) >= {scrapes})"
 
     async def scraped() -> bool:
         async with httpx.AsyncClient() as http:
-            answer = (await http.get(f"{url}/api/v1/query", params={"query": "sum(up)"})).json()
+            answer = (await http.get(f"{url}/api/v1/query", params={"query": query})).json()
         found = answer["data"]["result"]
-        return bool(found) and int(found[0]["value"][1]) >= count
+        return bool(found) and int(found[0]["value"][1]) >= targets
 
     await eventually(scraped, seconds=START_SECONDS)
