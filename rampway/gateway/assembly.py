@@ -5,6 +5,7 @@ import fcntl
 import gc
 import logging
 import os
+import socket
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -246,9 +247,9 @@ async def listen_data(
     proxy: Proxy,
     meters: Meters,
     *,
-    shared: bool = False,
+    bound: socket.socket | None = None,
 ) -> int:
-    """Take requests until the stack ends; `shared` with other processes on the same port."""
+    """Take requests until the stack ends, on a socket that is bound already, if one is given."""
     server = DataServer(
         proxy.handle,
         headers_seconds=settings.timeouts.client_headers,
@@ -258,14 +259,13 @@ async def listen_data(
     runner = web.ServerRunner(server, shutdown_timeout=0.1)
     await runner.setup()
     parts.push_async_callback(runner.cleanup)
-    site = web.TCPSite(
-        runner,
-        settings.data_host,
-        settings.data_port,
-        backlog=_BACKLOG,
-        reuse_port=shared or None,
-    )
-    port = await _bind(site)
+    site: web.TCPSite | web.SockSite
+    if bound is None:
+        site = web.TCPSite(runner, settings.data_host, settings.data_port, backlog=_BACKLOG)
+        port = await _bind(site)
+    else:
+        site, port = web.SockSite(runner, bound, backlog=_BACKLOG), settings.data_port
+        await site.start()
 
     async def drain() -> None:
         """Stop accepting; kept connections are served once more, until nothing is in flight."""

@@ -15,6 +15,7 @@ import structlog
 from rampway.gateway.census import Censuses, decode
 from rampway.gateway.courier import CENSUS, MESSAGE_BYTES_MAX, message
 from rampway.gateway.gathering import Gathering
+from rampway.gateway.ports import DataPort
 from rampway.gateway.settings import TOKEN_VARIABLE, BadSettings
 from rampway.gateway.slots import SlotFile, Stage
 from rampway.gateway.terms import Clock
@@ -28,6 +29,7 @@ END_SECONDS_MAX: Final = 5.0  # beyond the drain, then it is killed
 _RESTART_SECONDS_MIN: Final = 0.05
 _RESTART_SECONDS_MAX: Final = 5.0
 _STEADY_SECONDS: Final = 30.0  # after which an end is no longer counted with the ones before
+_ENDS_WAITED_FOR: Final = 2  # early ones in a row, while connections wait for its replacement
 _LOOK_SECONDS: Final = 0.01
 _log = structlog.get_logger("rampway.gateway")
 
@@ -40,6 +42,7 @@ class Crew:
         size: int,
         *,
         order: bytes,
+        port: DataPort,
         slots: SlotFile,
         gathering: Gathering,
         censuses: Censuses,
@@ -47,6 +50,7 @@ class Crew:
     ) -> None:
         self._size = size
         self._order = order
+        self._port = port
         self._slots = slots
         self._gathering = gathering
         self._censuses = censuses
@@ -69,6 +73,7 @@ class Crew:
     async def stop(self, drain_seconds: float) -> None:
         """Let all workers finish what they have begun; kill those that take too long. Safe to repeat."""
         self.is_stopping = True
+        self._port.stop()
         for process in self._running.values():
             process.terminate()
         try:
@@ -115,12 +120,15 @@ class Crew:
             steady = self._clock.monotonic() - began > _STEADY_SECONDS
             ended_early = 0 if steady else ended_early + 1
             _log.warning("worker.ended", worker=number, code=code)
+            if ended_early > _ENDS_WAITED_FOR:
+                self._port.give_up(number)
             wait = _RESTART_SECONDS_MIN * 2.0**ended_early
             await asyncio.sleep(min(wait, _RESTART_SECONDS_MAX))
 
     async def _run(self, number: int) -> int:
         """One worker's life; answers its exit code when it is over, and all that it sent was taken."""
         ours, its = socket.socketpair()
+        port = self._port.of(number)
         with its:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -128,7 +136,8 @@ class Crew:
                 "rampway.gateway.worker",
                 str(number),
                 str(its.fileno()),
-                pass_fds=[its.fileno()],
+                str(port.fileno()),
+                pass_fds=[its.fileno(), port.fileno()],
                 env={name: told for name, told in os.environ.items() if name != TOKEN_VARIABLE},
             )
         self._running[number] = process

@@ -1,6 +1,6 @@
 """A worker's routing: by the table's newest generation, which is looked at for each request."""
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
@@ -12,6 +12,9 @@ from rampway.gateway.splits import TargetSplit, expire, lowered
 from rampway.gateway.table import Snapshot, TableReader, Torn, decode, target_of
 from rampway.gateway.terms import Clock
 from rampway.gateway.trafficlog import TrafficFiles
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _NOTHING: Final = -1  # no generation
 _log = structlog.get_logger("rampway.gateway")
@@ -43,6 +46,7 @@ class FollowingRouter(Router):
         self._lines: dict[bytes, bytes] = {}
         self.applied = 0
         self.is_blind = False
+        self.acknowledge: Callable[[], None] = _nobody_waits
         self.lapse = self._lapse
 
     def knows(self, target: str) -> bool:
@@ -96,6 +100,7 @@ class FollowingRouter(Router):
             self._route(split if same_boot else self._lowered(split))
         self._seen = self.applied = snapshot.generation
         self.is_blind = False
+        self.acknowledge()
 
     def _take_down(self, why: str, generation: int) -> None:
         """Nothing to any candidate; what is known of the table is forgotten."""
@@ -121,3 +126,7 @@ class FollowingRouter(Router):
         self._splits[split.target] = split
         if before != split:
             self.change(split)
+
+
+def _nobody_waits() -> None:
+    """The worker has not begun to serve."""

@@ -7,7 +7,6 @@ it passes on no request. docs/gateway-processes.md tells what happens when any o
 import asyncio
 import gc
 import os
-import socket
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -38,8 +37,9 @@ from rampway.gateway.gathering import Gathering
 from rampway.gateway.handouts import Handouts
 from rampway.gateway.lossy import LossyWriter
 from rampway.gateway.overview import Overview
+from rampway.gateway.ports import DataPort
 from rampway.gateway.runs import Run, accepts, other_runs, retire_runs
-from rampway.gateway.settings import BadSettings, Settings
+from rampway.gateway.settings import Settings
 from rampway.gateway.sharedcounts import SegmentFiles, SummedCounts
 from rampway.gateway.slots import SlotFile
 from rampway.gateway.state import StateFile, boot_id
@@ -62,7 +62,12 @@ async def supervised(settings: Settings) -> AsyncGenerator[dict[str, str | int]]
         parts.callback(os.close, only_one(directory))
         run = Run.begin(directory)
         parts.callback(run.remove)
-        data_port = _hold_port(parts, settings, run)
+        port = DataPort(
+            settings.data_host,
+            settings.data_port,
+            shared_by_now=any(accepts(other) for other in other_runs(directory, run)),
+        )
+        parts.callback(port.close)
         table = TableWriter(run.table, boot_id=boot)
         slots = SlotFile(run.slots, create=True)
         segments = SegmentFiles(
@@ -76,11 +81,12 @@ async def supervised(settings: Settings) -> AsyncGenerator[dict[str, str | int]]
         parts.callback(writer.close)
         gathering, censuses = Gathering(settings, writer), Censuses()
         order = Order(
-            settings=_for_workers(settings, data_port), run=run.path, supervisor=os.getpid()
+            settings=_for_workers(settings, port.number), run=run.path, supervisor=os.getpid()
         )
         crew = Crew(
             settings.processes,
             order=order.model_dump_json().encode(),
+            port=port,
             slots=slots,
             gathering=gathering,
             censuses=censuses,
@@ -146,7 +152,7 @@ async def supervised(settings: Settings) -> AsyncGenerator[dict[str, str | int]]
             "admin_host": settings.admin_host,
             "admin_port": await listen_admin(parts, settings, admin),
             "data_host": settings.data_host,
-            "data_port": data_port,
+            "data_port": port.number,
             "pid": os.getpid(),
         }
         replace_file(directory / ADDRESS_FILE, orjson.dumps(address))
@@ -199,24 +205,3 @@ def _for_workers(settings: Settings, data_port: int) -> Settings:
             "admin_host": "127.0.0.1",
         }
     )
-
-
-def _hold_port(parts: AsyncExitStack, settings: Settings, run: Run) -> int:
-    """Bind the data port without listening, so that nobody else gets it while workers come and go."""
-    host, port = settings.data_host, settings.data_port
-    family, kind, _, _, address = socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
-    try:
-        if port and not any(accepts(other) for other in other_runs(settings.state_dir, run)):
-            # A stranger that shares its port too would silently get a part of our requests.
-            with socket.socket(family, kind) as alone:
-                alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                alone.bind(address)
-        held = parts.enter_context(socket.socket(family, kind))
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        held.bind(address)
-    except OSError as taken:
-        raise BadSettings(f"{host}:{port} cannot be listened on: {taken.strerror}.") from taken
-    bound: int = held.getsockname()[1]
-    return bound

@@ -1,4 +1,4 @@
-"""`python -m rampway.gateway.worker SLOT DESCRIPTOR`: one of a supervisor's workers, which serves requests.
+"""`python -m rampway.gateway.worker SLOT CHANNEL PORT`: one of a supervisor's workers, which serves requests.
 
 It decides nothing: it routes by the split table, counts into its own part of each segment's file, hands
 its lines to the supervisor, and says twenty milliseconds apart that it lives. Without its supervisor it
@@ -72,6 +72,7 @@ class Worker:
         self._slot = slot
         self._router = router
         self._stop = stop
+        router.acknowledge = self._beat
         self._orphaned_at: float | None = None
         self._looked_at = 0.0
 
@@ -79,9 +80,13 @@ class Worker:
         """What every request does, for those that have none; and a sign of life."""
         now = time.monotonic()
         self._router.follow()
-        self._slot.beat(now, applied=self._router.applied, blind=self._router.is_blind)
+        self._beat()
         if self._router.is_retired or (self._is_orphaned(now) and self._may_end(now)):
             self._stop.set()
+
+    def _beat(self) -> None:
+        router = self._router
+        self._slot.beat(time.monotonic(), applied=router.applied, blind=router.is_blind)
 
     def _is_orphaned(self, now: float) -> bool:
         if self._orphaned_at is None and os.getppid() != self._order.supervisor:
@@ -106,18 +111,18 @@ def main() -> None:
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
     )  # it comes to all at once; the supervisor says when
-    number, descriptor = (int(told) for told in sys.argv[1:])
-    channel = Channel(socket.socket(fileno=descriptor))
+    number, to_supervisor, bound = (int(told) for told in sys.argv[1:])
+    channel = Channel(socket.socket(fileno=to_supervisor))
     try:
         order = Order.model_validate_json(channel.receive_order())
         with asyncio.Runner(loop_factory=fast_loop()) as runner:
-            runner.run(work(order, number, channel))
+            runner.run(work(order, number, channel, socket.socket(fileno=bound)))
     except (BadSettings, OSError) as wrong:
         sys.stderr.write(f"rampway gateway, worker {number}: {wrong}\n")
         sys.exit(2)
 
 
-async def work(order: Order, number: int, channel: Channel) -> None:
+async def work(order: Order, number: int, channel: Channel, port: socket.socket) -> None:
     """Serve as the worker in slot `number`. Raises BadSettings or OSError."""
     keep_bytes_of_fields()
     settings, run, clock, meters = order.settings, Run(order.run), SystemClock(), Meters()
@@ -178,7 +183,7 @@ async def work(order: Order, number: int, channel: Channel) -> None:
         marking = keep_doing(mark, next_due=router.next_mark, clock=clock)
         parts.push_async_callback(end_task, asyncio.create_task(marking))
         writer.start()
-        await listen_data(parts, settings, proxy, meters, shared=True)
+        await listen_data(parts, settings, proxy, meters, bound=port)
         await worker.tick()
         slot.tell(Stage.SERVING)
         gc.collect()

@@ -20,6 +20,7 @@ from rampway.gateway.assignment import Split
 from support.gateway_process import (
     BASELINE,
     TARGET,
+    Answer,
     DataPlane,
     Heard,
     accepted,
@@ -36,8 +37,8 @@ SLACK_SECONDS = 1.0  # of a machine that others use too
 
 
 @asynccontextmanager
-async def processes(*, settings: str = "", **scripts: Any) -> AsyncGenerator[DataPlane]:
-    async with data_plane(settings=f"processes = {WORKERS}\n{settings}", **scripts) as plane:
+async def processes(*, settings: str = "", a: Answer | None = None) -> AsyncGenerator[DataPlane]:
+    async with data_plane(settings=f"processes = {WORKERS}\n{settings}", a=a) as plane:
         yield plane
 
 
@@ -57,7 +58,7 @@ async def ask_all(plane: DataPlane, *units: str) -> Counter[str]:
 
 
 @asynccontextmanager
-async def kept_connections(plane: DataPlane) -> AsyncGenerator[list[aiohttp.ClientSession]]:
+async def kept_connections() -> AsyncGenerator[list[aiohttp.ClientSession]]:
     """Connections that stay with their worker, to all workers."""
     async with AsyncExitStack() as stack:
         sessions = [
@@ -111,7 +112,7 @@ def free_port() -> int:
 
 
 async def test_a_write_is_in_force_in_all_workers_when_it_is_answered() -> None:
-    async with processes() as plane, kept_connections(plane) as sessions:
+    async with processes() as plane, kept_connections() as sessions:
         await plane.admin.register()
         token = await plane.admin.claim()
         assert await ask_kept(plane, sessions) == {"a": CONNECTIONS}
@@ -183,8 +184,7 @@ async def test_a_kill_of_workers_under_load_fails_no_new_connection_and_loses_no
                 n += 1
                 try:
                     await ask_anew(plane, f"{caller}-{n}")
-                except aiohttp.ClientConnectorError as failed:
-                    print("CONN", failed.errno, failed.os_error, time.monotonic())
+                except aiohttp.ClientConnectorError:
                     ended["refused"] += 1
                 except (aiohttp.ClientError, OSError):
                     ended["broken"] += 1
