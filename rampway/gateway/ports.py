@@ -15,25 +15,22 @@ class DataPort:
     def __init__(self, host: str, port: int, *, shared_by_now: bool) -> None:
         """Raises BadSettings where it is taken; `shared_by_now` is it by workers that are to be replaced."""
         try:
-            self._family, self._kind, _, _, address = socket.getaddrinfo(
+            family, _, _, _, address = socket.getaddrinfo(
                 host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
             )[0]
+            self._family: socket.AddressFamily = family
             if port and not shared_by_now:
                 # A stranger that shares its port too would silently get a part of our requests.
-                with socket.socket(self._family, self._kind) as alone:
+                with socket.socket(self._family, socket.SOCK_STREAM) as alone:
                     alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                     alone.bind(address)
-            self._address = address
+            self._address: tuple[str | int | bytes, ...] = address
             self._holding = self._bound()
         except OSError as taken:
             raise BadSettings(f"{host}:{port} cannot be listened on: {taken.strerror}.") from taken
-        self._address = self._holding.getsockname()
+        self.number: int = self._holding.getsockname()[1]
+        self._address = (address[0], self.number, *address[2:])
         self._of_worker: dict[int, socket.socket] = {}
-
-    @property
-    def number(self) -> int:
-        number: int = self._address[1]
-        return number
 
     def of(self, worker: int) -> socket.socket:
         """A worker's socket, with the connections that wait for the worker before it; it listens itself."""
@@ -57,7 +54,7 @@ class DataPort:
         self._holding.close()
 
     def _bound(self) -> socket.socket:
-        fresh = socket.socket(self._family, self._kind)
+        fresh = socket.socket(self._family, socket.SOCK_STREAM)
         fresh.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         fresh.bind(self._address)
         return fresh
