@@ -130,13 +130,10 @@ class Proxy:
         told = request.headers
         caller = self._callers.who(request.remote, told)
         request_id = caller.request_id
-        readable_id = _readable(request_id)
+        caller.request_id = readable_id = _readable(request_id)
         span = self._tracing.begin(told) if self._tracing else None
-        passage = self._router.admit(
-            target,
-            caller._replace(request_id=readable_id) if readable_id is not request_id else caller,
-            span.trace_id if span else trace_id_of(told) or readable_id,
-        )
+        trace_id = span.trace_id if span else trace_id_of(told) or readable_id
+        passage = self._router.admit(target, caller, trace_id)
         if passage is None:
             raise _unknown(target)
         REQUEST.set(passage)

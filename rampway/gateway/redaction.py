@@ -35,8 +35,15 @@ _SECRETS: Final = re.compile(
     r"|\bglpat-[A-Za-z0-9_-]{16,128}|\bxox[abeoprs]-[A-Za-z0-9-]{10,512}"
     r"|\bAIza[A-Za-z0-9_-]{30,64}|\b[sr]k_(?:live|test)_[A-Za-z0-9]{10,256}"
     r"|\beyJ[A-Za-z0-9_-]{8,512}\.[A-Za-z0-9_-]{2,512}(?:\.[A-Za-z0-9_-]{0,512})?"
-    r"|\b[Bb][Ee][Aa][Rr][Ee][Rr]\s{1,8}(?=[A-Za-z_~+/=.-]{0,256}\d)[A-Za-z0-9._~+/=-]{8,512}"
+    r"|\b(?:[Bb]earer|BEARER)\s{1,8}(?=[A-Za-z_~+/=.-]{0,256}\d)[A-Za-z0-9._~+/=-]{8,512}"
 )
+# What no text lacks that holds such a form: looked for first, at a tenth of the cost.
+_SECRET_MARKS: Final = (
+    *("sk-", "k_live_", "k_test_", "AKIA", "ASIA", "AROA", "AIDA", "aws_secret", "github_pat_"),
+    *("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "glpat-", "xox", "AIza", "eyJ"),
+    *("earer", "EARER"),
+)
+_SIX_DIGITS: Final = re.compile(r"(?:\d[ ()./+-]{0,4}){6}")
 _KEY_BEGINS: Final = re.compile(r"-----BEGIN [A-Z ]{0,32}PRIVATE KEY-----")
 _KEY_ENDS: Final = re.compile(r"-----END [A-Z ]{0,32}PRIVATE KEY-----|\Z")
 _SECRET_TAIL: Final = re.compile(r"[A-Za-z0-9._~+/=-]*")
@@ -88,20 +95,28 @@ def redacted_text(text: str) -> str:
 
 
 def _spans(text: str) -> Iterator[_Span]:
-    for found in _found(_SECRETS, text):
-        tail = _SECRET_TAIL.match(text, found.end())
-        yield _Span(found.start(), tail.end() if tail else found.end(), "[secret]")
+    if any(mark in text for mark in _SECRET_MARKS):
+        for found in _found(_SECRETS, text):
+            tail = _SECRET_TAIL.match(text, found.end())
+            yield _Span(found.start(), tail.end() if tail else found.end(), "[secret]")
+    if "PRIVATE KEY" in text:
+        yield from _private_keys(text)
+    if "@" in text or "%40" in text:
+        yield from _emails(text)
+    if any(True for _ in _found(_SIX_DIGITS, text)):
+        for found in _found(_CARD, text):
+            if _is_card(found[0]):
+                yield _Span(*found.span(), "[card]")
+        for found in _found(_PHONES, text):
+            yield _Span(*found.span(), "[phone]")
+
+
+def _private_keys(text: str) -> Iterator[_Span]:
     end = 0
     for begin in _found(_KEY_BEGINS, text):
         if begin.start() >= end and (last := _KEY_ENDS.search(text, begin.end())):
             end = last.end()
             yield _Span(begin.start(), end, "[secret]")
-    yield from _emails(text)
-    for found in _found(_CARD, text):
-        if _is_card(found[0]):
-            yield _Span(*found.span(), "[card]")
-    for found in _found(_PHONES, text):
-        yield _Span(*found.span(), "[phone]")
 
 
 def _emails(text: str) -> Iterator[_Span]:
