@@ -2,7 +2,7 @@
 
 from rampway.gates.evidence import Evidence
 from rampway.gates.plans import AbPlan, Role
-from rampway.gates.rates import RateTally
+from rampway.gates.rates import RateTally, metric_tallies
 from rampway.gates.sample_ratio import RatioTally
 from rampway.gates.stages import Tally, add_up, deciding, least_seconds
 from rampway.gates.verdicts import StageVerdict
@@ -21,7 +21,8 @@ class AbWeigher:
     def __init__(self, plan: AbPlan) -> None:
         self._plan = plan
         self._rates = [RateTally(plan, gate) for gate in plan.gates]
-        self._tallies: list[tuple[Role, Tally]] = [(t.gate.role, t) for t in self._rates]
+        rates = [*self._rates, *metric_tallies(plan)]
+        self._tallies: list[tuple[Role, Tally]] = [(tally.gate.role, tally) for tally in rates]
         if plan.sample_ratio is not None:
             ratio = RatioTally(plan, plan.sample_ratio)
             self._tallies.append((plan.sample_ratio.role, ratio))

@@ -65,6 +65,28 @@ class RateGate(Fact):
     threshold_bucket: int | None = None
 
 
+class CountPair(Fact):
+    """Two counters of the user's own, by Prometheus selector: bad events, and all of them.
+
+    Each has one series per arm, told apart by `arm_label` (values `baseline` and `candidate`); what
+    is bad is counted in both, in the same moment.
+    """
+
+    bad: str
+    total: str
+    arm_label: str = "arm"
+
+
+class MetricGate(RateGate):
+    """Is the candidate's rate worse in a pair of the user's own counters? A screen in every step.
+
+    Their units are not the gateway's: no exposure is asked of them, and nothing is proven by them.
+    """
+
+    role: Role = Role.WATCH
+    pair: CountPair
+
+
 class QualityGate(Fact):
     """Is the candidate's mean judge score lower, on answers that users saw?
 
@@ -135,6 +157,7 @@ class StepPlan(Watched):
     units: int = Field(ge=0)
     units_arm: Arm = Arm.CANDIDATE
     gates: tuple[RateGate, ...]
+    metrics: tuple[MetricGate, ...] = ()
     quality: QualityGate | None = None
     probes: ProbeGate | None = None
     sample_ratio: SampleRatioGate | None = None
@@ -153,6 +176,7 @@ class AbPlan(Watched):
     units: int = Field(ge=0)  # per arm
     slices_per_look: int = Field(default=6, ge=1, le=60)
     gates: tuple[RateGate, ...]
+    metrics: tuple[MetricGate, ...] = ()
     sample_ratio: SampleRatioGate | None = None
 
 

@@ -148,6 +148,13 @@ class RateTally:
             self.proof.look(end_seconds, table.law(self.margin), mute=mute)
 
 
+def metric_tallies(plan: StepPlan | AbPlan) -> list[RateTally]:
+    """The gates on the user's own counters: only harm is looked for, whatever the step must show."""
+    asks_nothing = {"units": 0, "must": Must.SCREEN} if isinstance(plan, StepPlan) else {"units": 0}
+    screen = plan.model_copy(update=asks_nothing)
+    return [RateTally(screen, gate) for gate in plan.metrics]
+
+
 class Table(NamedTuple):
     """What both arms did in one stratum: one slice, or several added up."""
 

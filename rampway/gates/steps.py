@@ -5,14 +5,14 @@ from rampway.gates.phrases import counted
 from rampway.gates.plans import Role, StepPlan
 from rampway.gates.probes import ProbeTally
 from rampway.gates.quality import QualityTally
-from rampway.gates.rates import RateTally
+from rampway.gates.rates import RateTally, metric_tallies
 from rampway.gates.sample_ratio import RatioTally
 from rampway.gates.stages import Tally, add_up, deciding, least_seconds
 from rampway.gates.verdicts import StageVerdict, Verdict
 
 
 class StepWeigher:
-    """The rate gates of a step, and its quality, probes and sample ratio where it declares them.
+    """The rate gates of a step, those on the user's own counters, and its quality, probes and sample ratio where it declares them.
 
     The hold is over for the least sealed stream of the gates that decide. An estimate in
     `units_needed` is in units of the plan's `units_arm` while exposure is missing, of the candidate
@@ -22,7 +22,8 @@ class StepWeigher:
     def __init__(self, plan: StepPlan) -> None:
         self._plan = plan
         self._rates = [RateTally(plan, gate) for gate in plan.gates]
-        self._tallies = [*((tally.gate.role, tally) for tally in self._rates), *_others(plan)]
+        rates = [*self._rates, *metric_tallies(plan)]
+        self._tallies = [*((tally.gate.role, tally) for tally in rates), *_others(plan)]
 
     def look(self, evidence: Evidence) -> StageVerdict:
         """The verdict on this evidence: the same as from a first look at all of it."""

@@ -9,9 +9,11 @@ from rampway.gates.plans import Role
 from rampway.release.editor_schema import OffSchema, Section
 from rampway.release.scalars import (
     Deviations,
+    Line,
     Number,
     Percent,
     between,
+    named,
     number_words,
     percent_words,
     wrong,
@@ -35,6 +37,8 @@ class Margin(Section):
 
 MarginSd = Annotated[Deviations, AfterValidator(between(0.001, 2, number_words))]
 
+METRICS_MAX = 8
+SELECTOR_CHARACTERS_MAX = 1_000
 MARGIN_EARLY = Margin(odds=2.0)  # what a proof before the last has to rule out
 MARGIN_LAST = Margin(odds=1.5)
 MARGIN_SD_EARLY = 0.10
@@ -139,6 +143,46 @@ class LiveQuality(Asked):
         return MARGIN_SD_LAST if proof == proofs - 1 else MARGIN_SD_EARLY
 
 
+def short_enough(selector: str) -> str:
+    """What a selector needs, and no program."""
+    if len(selector) > SELECTOR_CHARACTERS_MAX:
+        wrong(f"is longer than {SELECTOR_CHARACTERS_MAX:,} characters")
+    return selector
+
+
+Selector = Annotated[Line, AfterValidator(short_enough)]
+LabelName = Annotated[str, named(r"[a-zA-Z_][a-zA-Z0-9_]{0,99}", "the name of a label")]
+
+
+class UserMetric(Asked):
+    """Does the candidate have a worse rate in two counters of yours: bad events of all of them?
+
+    `bad` and `total` are Prometheus selectors of counters with one series per arm, told apart by
+    `arm_label`. It is asked at every step and looks for harm only: no baseline rate is measured
+    for it before a step, so it has nothing to prove a PASS against.
+    """
+
+    budget: Budget = 0.05
+    role: Role = Role.WATCH
+    bad: Selector
+    total: Selector
+    arm_label: LabelName = "arm"
+    tolerance: Annotated[Number, AfterValidator(between(1, 10, number_words))] = 1.1
+
+
+MetricName = Annotated[str, named(r"[a-z][a-z0-9_]{0,39}", "a name such as hallucination")]
+
+
+def few(metrics: dict[str, UserMetric]) -> dict[str, UserMetric]:
+    """No more than the error budget can be spread over, and none that would have to prove."""
+    if len(metrics) > METRICS_MAX:
+        wrong(f"at most {METRICS_MAX} metrics, got {len(metrics)}")
+    for name, metric in metrics.items():
+        if metric.role is Role.GUARD:
+            wrong(f"{name}: a metric proves nothing; write role: watch, or inform")
+    return metrics
+
+
 class Switch(StrEnum):
     """A check that has no numbers of its own."""
 
@@ -172,6 +216,7 @@ class Gates(Section):
     )
     quality: Annotated[LiveQuality | None, BeforeValidator(off_is_none), OffSchema] = None
     sample_ratio: SwitchKey = Switch.ON
+    metrics: Annotated[dict[MetricName, UserMetric], AfterValidator(few)] = {}
 
     def asked(self) -> dict[str, Gate]:
         """The gates on rates that are on, by name."""
@@ -184,6 +229,7 @@ class Gates(Section):
         return {name: gate for name, gate in gates.items() if gate is not None}
 
     def budgeted(self) -> dict[str, Asked]:
-        """Every gate that is on and has a part of the error budget to name, by its key."""
+        """Every gate that is on and has a part of the error budget to name, by its dotted key."""
         quality = {} if self.quality is None else {"quality": self.quality}
-        return {**self.asked(), **quality}
+        metrics = {f"metrics.{name}": metric for name, metric in self.metrics.items()}
+        return {**self.asked(), **quality, **metrics}

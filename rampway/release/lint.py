@@ -69,7 +69,7 @@ def _nobody_decides(spec: "Spec") -> Iterator[Violation]:
             f"no gate has to PASS anywhere ({roles})",
             "write role: guard at gates.error",
             path=("gates",),
-            about=tuple(("gates", name) for name in gates),
+            about=tuple(gate_path(name) for name in gates),
         )
 
 
@@ -90,7 +90,7 @@ def _blind(spec: "Spec") -> Iterator[Violation]:
 def _thin_budgets(spec: "Spec") -> Iterator[Violation]:
     for name, gate in spec.gates.budgeted().items():
         if gate.spends and gate.budget < BUDGET_LEAST:
-            path: Path = ("gates", name, "budget")
+            path: Path = (*gate_path(name), "budget")
             yield _refusal(
                 "thin budget",
                 f"{percent_words(gate.budget)} of the error budget lets this gate see only what "
@@ -99,6 +99,11 @@ def _thin_budgets(spec: "Spec") -> Iterator[Violation]:
                 path=path,
                 about=(path,),
             )
+
+
+def gate_path(name: str) -> Path:
+    """Where a gate stands in the file, by its dotted key."""
+    return ("gates", *name.split("."))
 
 
 def _uncounted_split(spec: "Spec") -> Iterator[Violation]:

@@ -9,6 +9,8 @@ from rampway.gates.planning import units_to_prove
 from rampway.gates.plans import (
     AbPlan,
     Arm,
+    CountPair,
+    MetricGate,
     Must,
     OfflinePlan,
     Probability,
@@ -189,6 +191,7 @@ def _step(spec: Spec, terms: StepTerms, target: Target) -> StepPlan:
         # At 99 % the baseline is the rare arm: its units limit what can be seen.
         units_arm=Arm.BASELINE if terms.full else Arm.CANDIDATE,
         gates=tuple(_rate_gates(spec, terms.budget, terms.margins, target)),
+        metrics=_metrics(spec, terms.budget),
         quality=_quality(spec, terms, target),
         sample_ratio=_sample_ratio(spec),
     )
@@ -211,6 +214,7 @@ def _ab(spec: Spec, target: Target) -> AbPlan | None:
         units=ab.units or max(SCREEN_UNITS, target.minimums.screen_units),
         slices_per_look=1 if demo else min(max(per_look, 1), SLICES_PER_LOOK_MOST),
         gates=tuple(_rate_gates(spec, spec.ab_budget, {}, target)),
+        metrics=_metrics(spec, spec.ab_budget),
         sample_ratio=_sample_ratio(spec),
     )
 
@@ -278,6 +282,21 @@ def _rate_gate(name: str, stream: str, alpha: float, gate: Gate, margin: Margin 
         tolerance=gate.tolerance,
         margin_odds=margin.odds if margin else None,
         margin_abs=margin.abs if margin else None,
+    )
+
+
+def _metrics(spec: Spec, part: float) -> tuple[MetricGate, ...]:
+    """The gates on the user's own counters, for a watch with this part of the error budget."""
+    return tuple(
+        MetricGate(
+            name=name,
+            stream=f"metric {name}",
+            role=metric.role,
+            alpha=significant(spec.error_budget * part * metric.budget),
+            tolerance=metric.tolerance,
+            pair=CountPair(bad=metric.bad, total=metric.total, arm_label=metric.arm_label),
+        )
+        for name, metric in spec.gates.metrics.items()
     )
 
 

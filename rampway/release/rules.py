@@ -80,7 +80,7 @@ def _gate_budgets(spec: "Spec") -> Iterator[Violation]:
         yield Violation(
             f"the gates' budgets add up to {percent_words(round(total, 6))}, over 100 %",
             path=("gates",),
-            about=tuple(("gates", name, "budget") for name in spending),
+            about=tuple(("gates", *name.split("."), "budget") for name in spending),
         )
 
 

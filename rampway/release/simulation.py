@@ -158,7 +158,10 @@ def _measured(stage: StagePlan, world: World, dice: np.random.Generator) -> Stag
         )
         for gate in frozen.gates
     )
-    return frozen.model_copy(update={"gates": gates})
+    if isinstance(frozen, SettlePlan):
+        return frozen.model_copy(update={"gates": gates})
+    # A made-up world has none of the user's own counters.
+    return frozen.model_copy(update={"gates": gates, "metrics": ()})
 
 
 def _play_stage(stage: StagePlan, world: World, dice: np.random.Generator) -> _StagePlayed:

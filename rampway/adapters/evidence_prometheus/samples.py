@@ -161,10 +161,10 @@ def _note(scrape: Scrape, labels: Labels, value: str) -> None:
     match labels.get("__name__", ""):
         case name if name in {UNITS, BAD, SLICES, LOST}:
             key = (name, labels.get("arm", ""), labels.get("stream", ""))
-            scrape.counts[key] = _count(value)
+            scrape.counts[key] = read_count(value)
         case name if name == LATENCY:
             key = (name, labels.get("arm", ""), labels.get("bucket", ""))
-            scrape.counts[key] = _count(value)
+            scrape.counts[key] = read_count(value)
         case name if name == SLICE_SECONDS:
             scrape.slice_seconds = _number(value)
         case name if name == BEGAN:
@@ -229,7 +229,7 @@ def _segment(labels: Labels) -> SegmentKey:
         raise _strange("an epoch or a segment that is no number") from wrong
 
 
-def _count(value: str) -> int | None:
+def read_count(value: str) -> int | None:
     """A whole number; None for NaN, Inf, what is negative or broken, and all that is no count."""
     if not _COUNT.fullmatch(value):
         return None
