@@ -18,6 +18,7 @@ from rampway.gateway.counts import Counts
 from rampway.gateway.feedback import Feedback, FeedbackOrder
 from rampway.gateway.forgetting import Forgotten
 from rampway.gateway.metrics import CONTENT_TYPE
+from rampway.gateway.reloading import Reloaded
 from rampway.gateway.splits import ClaimOrder
 from rampway.gateway.terms import (
     BadInput,
@@ -117,6 +118,7 @@ class Admin:
         authority: Authority,
         counts: Counts,
         feedback: Feedback,
+        reload: Callable[[], Awaitable[Reloaded]],
         metrics: Callable[[], str],
         not_ready: Callable[[], str | None],
         forget: Forget,
@@ -126,6 +128,7 @@ class Admin:
         self._authority = authority
         self._counts = counts
         self._feedback = feedback
+        self._reload = reload
         self._metrics = metrics
         self._not_ready = not_ready
         self._propagation_seconds = propagation_seconds
@@ -140,6 +143,7 @@ class Admin:
                 web.get("/healthz", self._healthz),
                 web.get("/readyz", self._readyz),
                 web.get("/metrics", self._metrics_page),
+                web.post("/v1/reload", self._reload_settings),
                 web.get("/v1/targets", self._targets),
                 web.get(target, self._observe),
                 web.put(target, self._register),
@@ -186,6 +190,9 @@ class Admin:
 
     async def _metrics_page(self, _request: web.Request) -> web.Response:
         return web.Response(body=self._metrics().encode(), headers={"Content-Type": CONTENT_TYPE})
+
+    async def _reload_settings(self, _request: web.Request) -> web.Response:
+        return _json(await self._reload())
 
     async def _targets(self, _request: web.Request) -> web.Response:
         names = self._authority.targets()

@@ -5,6 +5,7 @@ import fcntl
 import gc
 import logging
 import os
+import signal
 import socket
 import time
 from collections.abc import AsyncGenerator, Callable
@@ -32,6 +33,7 @@ from rampway.gateway.lossy import LossyWriter
 from rampway.gateway.metrics import Meters
 from rampway.gateway.monitoring import Monitoring
 from rampway.gateway.proxy import Proxy
+from rampway.gateway.reloading import Reload
 from rampway.gateway.routing import Router
 from rampway.gateway.runs import retire_runs
 from rampway.gateway.settings import BadSettings, Settings
@@ -60,9 +62,12 @@ class SystemClock:
 
 
 @asynccontextmanager
-async def gateway(settings: Settings) -> AsyncGenerator[dict[str, str | int]]:
+async def gateway(
+    settings: Settings, *, read_again: Callable[[], Settings] | None = None
+) -> AsyncGenerator[dict[str, str | int]]:
     """A gateway that serves while the context lasts; gives what it wrote to `gateway.json`.
 
+    `read_again` reads the settings as they are by then, on SIGHUP and when the admin API asks.
     Raises BadSettings where its directory or a port is not to be had.
     """
     keep_bytes_of_fields()
@@ -111,10 +116,18 @@ async def gateway(settings: Settings) -> AsyncGenerator[dict[str, str | int]]:
             clock=clock,
             spans=spans,
         )
+        reload = Reload(
+            settings, read=read_again, authority=authority, upstreams=upstreams, proxy=proxy
+        )
+        if read_again is not None:
+            loop = asyncio.get_running_loop()
+            loop.add_signal_handler(signal.SIGHUP, reload.by_signal)
+            parts.callback(loop.remove_signal_handler, signal.SIGHUP)
         admin = Admin(
             authority=authority,
             counts=counts,
             feedback=feedback,
+            reload=reload,
             metrics=monitoring.page,
             not_ready=monitoring.not_ready,
             forget=partial(forget_unit, directory, files.flush),

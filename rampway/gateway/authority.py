@@ -8,8 +8,7 @@ import asyncio
 import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 import structlog
 
@@ -42,6 +41,7 @@ _NAMED_MAX: Final = 20
 _log = structlog.get_logger("rampway.gateway")
 
 Move = Callable[[TargetSplit, Instant], TargetSplit]
+T = TypeVar("T")
 NewTargetOr = Callable[[TargetSplit | None, Instant], TargetSplit]
 
 
@@ -147,10 +147,27 @@ class Authority:
             async with self._lock:
                 await self._sync()
 
+    async def change_upstreams(self, names: frozenset[str], change: Callable[[], T]) -> T:
+        """Know these upstreams from now on, and let `change` act in the same moment.
+
+        Raises BadInput where a split in force uses one that would be gone.
+        """
+        async with self._lock:
+            for target, split in sorted(self._live.items()):
+                gone = sorted(_used_by(split) - names)
+                if gone:
+                    raise BadInput(
+                        f"Nothing was changed: upstream {gone[0]!r} serves {target} and cannot be "
+                        "removed. End its release, or register another baseline, first."
+                    )
+            self._upstreams = names
+            return change()
+
     async def register(self, target: str, timing: Timing, baseline: Served) -> Observed:
         self._configured(baseline)
 
         def move(split: TargetSplit | None, at: Instant) -> TargetSplit:
+            self._configured(baseline)  # it may have been removed while this waited
             if split is not None:
                 return moves.reconfigure(split, timing, baseline, at)
             if len(self._live) >= TARGETS_MAX:
@@ -166,8 +183,13 @@ class Authority:
     async def claim(self, target: str, order: ClaimOrder) -> Token:
         self._configured(order.baseline)
         self._configured(order.candidate)
-        move = partial(moves.claim, order=order, salt=secrets.token_hex(SALT_BYTES))
-        after = await self._raise(target, "claim", order.op_id, lambda s, at: move(s, at=at))
+        salt = secrets.token_hex(SALT_BYTES)
+
+        def move(split: TargetSplit, at: Instant) -> TargetSplit:
+            self._configured(order.candidate)  # it may have been removed while this waited
+            return moves.claim(split, order=order, salt=salt, at=at)
+
+        after = await self._raise(target, "claim", order.op_id, move)
         await self._instances.applied(target)
         return Token(target=target, epoch=after.epoch, sequence=0)
 
@@ -352,6 +374,15 @@ class Authority:
     def _count_refused(self, no: Refused | BadInput) -> None:
         code = no.code.value if isinstance(no, Refused) else "bad_input"
         self.refused_total[code] = self.refused_total.get(code, 0) + 1
+
+
+def _used_by(split: TargetSplit) -> set[str]:
+    """The upstreams that a split sends requests to, or may again."""
+    claim = split.claim
+    used = {split.baseline.serve.upstream}
+    if claim is not None and (claim.lease_until is not None or claim.ended is Ending.PROMOTED):
+        used |= {claim.baseline.serve.upstream, claim.candidate.serve.upstream}
+    return used
 
 
 def _on_this_boot(split: TargetSplit, at: Instant) -> TargetSplit:

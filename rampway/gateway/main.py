@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import sys
+from collections.abc import Callable
 
 import structlog
 
@@ -20,19 +21,23 @@ def main() -> None:
     try:
         settings = from_environment()
         with asyncio.Runner(loop_factory=fast_loop()) as runner:
-            runner.run(serve(settings))
+            runner.run(serve(settings, read_again=from_environment))
     except (BadSettings, OSError) as wrong:  # an OSError names the file that is not to be had
         sys.stderr.write(f"rampway gateway: {wrong}\n")
         sys.exit(2)
 
 
-async def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT. Raises BadSettings where another gateway has the state_dir."""
+async def serve(settings: Settings, *, read_again: Callable[[], Settings] | None = None) -> None:
+    """Serve until SIGTERM or SIGINT, reading the settings again on SIGHUP.
+
+    Raises BadSettings where another gateway has the state_dir.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    running = supervised(settings) if settings.processes > 1 else gateway(settings)
+    several = settings.processes > 1
+    running = supervised(settings) if several else gateway(settings, read_again=read_again)
     async with running as address:
         _log.info("gateway.listening", **address)
         await stop.wait()

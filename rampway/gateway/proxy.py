@@ -116,6 +116,12 @@ class Proxy:
     def is_draining(self) -> bool:
         return self._draining
 
+    def take(self, settings: Settings) -> None:
+        """Use these limits and time-outs from the next request on."""
+        self._settings = settings
+        self._reader = Reader(settings.limits, settings.routes)
+        self._timeout = aiohttp.ClientTimeout(total=None, connect=settings.timeouts.connect)
+
     async def close(self) -> None:
         for _, copier in self.copiers.values():
             await copier.close()
@@ -186,6 +192,13 @@ class Proxy:
         if upstream is None:
             call.outcome.kind, call.outcome.status = OTHER_KIND, 502
             raise Rejected(502, "upstream_missing", "The target's upstream is not configured.")
+        upstream.taken()
+        try:
+            return await self._answered_by(upstream, call)
+        finally:
+            upstream.given_back()
+
+    async def _answered_by(self, upstream: Upstream, call: Call) -> web.StreamResponse:
         answer = await self._ask(upstream, call)
         reading = self._reader.open(
             answer, call.rest, served=call.passage.served, upstream=upstream

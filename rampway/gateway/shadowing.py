@@ -125,13 +125,15 @@ class Copier:
 
     def _start(self, waiting: Waiting) -> None:
         copy = waiting.copy
-        if not self._router.is_shadowing(copy.pairing):
+        if not self._router.is_shadowing(copy.pairing) or copy.upstream.is_retired:
             self._give_up(waiting, pairing.STOPPED)
         elif not self.breaker.allows(self._clock.monotonic()):
             self._give_up(waiting, pairing.BREAKER)
         else:
+            copy.upstream.taken()
             task = asyncio.create_task(self._send(waiting))
             self._in_flight.add(task)
+            task.add_done_callback(lambda _: copy.upstream.given_back())
             task.add_done_callback(self._ended)
 
     def _give_up(self, waiting: Waiting, reason: str) -> None:

@@ -38,12 +38,14 @@ from rampway.gateway.handouts import Handouts
 from rampway.gateway.lossy import LossyWriter
 from rampway.gateway.overview import Overview
 from rampway.gateway.ports import DataPort
+from rampway.gateway.reloading import Reloaded
 from rampway.gateway.runs import Run, accepts, other_runs, retire_runs
 from rampway.gateway.settings import Settings
 from rampway.gateway.sharedcounts import SegmentFiles, SummedCounts
 from rampway.gateway.slots import SlotFile
 from rampway.gateway.state import StateFile, boot_id
 from rampway.gateway.table import TableWriter
+from rampway.gateway.terms import BadInput
 from rampway.gateway.truth import Truth
 from rampway.gateway.worker import Order
 
@@ -142,6 +144,7 @@ async def supervised(settings: Settings) -> AsyncGenerator[dict[str, str | int]]
             authority=authority,
             counts=counts,
             feedback=feedback,
+            reload=_reload,
             metrics=overview.page,
             not_ready=overview.not_ready,
             forget=partial(forget_unit, directory, written),
@@ -191,6 +194,12 @@ def _keep_time(
         keep_doing(look, next_due=next_look, clock=clock),
     ):
         parts.push_async_callback(end_task, asyncio.create_task(work))
+
+
+async def _reload() -> Reloaded:
+    raise BadInput(
+        "Several processes read their settings when they start. Next: restart the gateway."
+    )
 
 
 def _for_workers(settings: Settings, data_port: int) -> Settings:

@@ -71,7 +71,14 @@ class Upstream:
             base.raw_authority,
             base.raw_path.rstrip("/"),
         )
+        self._in_use = 0
+        self._closing: asyncio.Task[None] | None = None
+        self.is_retired = False
         self._headers = settings.headers
+
+    @property
+    def is_closed(self) -> bool:
+        return self.plain.closed
 
     def url(self, rest: str) -> URL:
         """The address of a raw path and query, as it came: yarl would tidy `%7E`, `/a/..` and `?`.
@@ -93,6 +100,24 @@ class Upstream:
         dressed.update(self._headers)
         return dressed
 
+    def taken(self) -> None:
+        """A request or a copy begins to use it; it says `given_back` once."""
+        self._in_use += 1
+
+    def given_back(self) -> None:
+        self._in_use -= 1
+        if self.is_retired:
+            self._close_if_unused()
+
+    def retire(self) -> None:
+        """Take nothing new; close when what is in flight is over."""
+        self.is_retired = True
+        self._close_if_unused()
+
+    def _close_if_unused(self) -> None:
+        if self._in_use == 0 and self._closing is None:
+            self._closing = asyncio.create_task(self.close())
+
     async def close(self) -> None:
         await self.noted.close()
         await self.plain.close()
@@ -105,6 +130,7 @@ class Upstreams:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._open: dict[str, Upstream] = {}
+        self._retired: list[Upstream] = []
 
     async def __aenter__(self) -> Self:
         for name, one in self._settings.upstreams.items():
@@ -112,8 +138,19 @@ class Upstreams:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for one in self._open.values():
+        for one in [*self._open.values(), *self._retired]:
             await one.close()
+
+    def change(self, settings: Settings, *, opened: list[str], closed: list[str]) -> None:
+        """Open these anew and close those; what is in flight ends on the pool that it began on."""
+        for name in (*opened, *closed):
+            before = self._open.pop(name, None)
+            if before is not None:
+                before.retire()
+                self._retired = [one for one in self._retired if not one.is_closed]
+                self._retired.append(before)
+        for name in opened:
+            self._open[name] = Upstream(settings.upstreams[name], settings)
 
     @property
     def by_name(self) -> Mapping[str, Upstream]:

@@ -2,12 +2,11 @@
 
 import contextlib
 from collections.abc import AsyncIterator
-from datetime import timedelta
 from typing import Any
 
 import pytest
 from cli_builders import BASELINE, Cli
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
 
 from clients import opening
@@ -19,9 +18,11 @@ from clients.shadowing import Wanted
 from rampway.release.artifact import Artifact
 from rampway.release.controls import Command, Verb
 from rampway.release.events import EventKind, check_chain
+from rampway.release.orders import Outcome
 from rampway.release.phases import Phase
 from rampway.release.records import Target
 from rampway.reports.verification import verify
+from support.gateway_process import eventually
 from support.virtual_releases import CLEAN, World, virtual_temporal, virtual_world
 from support.virtual_world import Behaviour
 from workflows.release import ReleaseWorkflow
@@ -148,8 +149,18 @@ def wanted(world: World, **changed: Any) -> Wanted:  # noqa: ANN401 - any field
 async def shadowing(world: World, **changed: Any) -> Any:  # noqa: ANN401 - a release that was begun
     begun = await shadow._begin(wanted(world, **changed))
     handle = world.env.client.get_workflow_handle_for(ReleaseWorkflow.run, begun.found.workflow_id)
-    await world.forward_to(handle, "SHADOW", stride=timedelta(seconds=30))
+    await until_shadowing(handle)
     return begun, handle
+
+
+async def until_shadowing(handle: WorkflowHandle[ReleaseWorkflow, Outcome]) -> None:
+    """It takes no time to come to the shadow, and none passes meanwhile."""
+
+    async def shadows() -> bool:
+        progress = await handle.query(ReleaseWorkflow.progress)
+        return progress.phase is Phase.SHADOW and progress.hold_ends_at is not None
+
+    await eventually(shadows)
 
 
 async def test_a_shadow_is_switched_off_by_its_owner_without_a_page(world: World) -> None:
@@ -212,7 +223,7 @@ async def test_an_abort_of_a_release_that_climbs_pages_from_its_shadow_as_ever(
 ) -> None:
     order = await world.order()
     handle = await world.start(order)
-    await world.forward_to(handle, "SHADOW")
+    await until_shadowing(handle)
 
     await handle.signal("abort", Command(actor="tutor-dev"))
     outcome = await world.to_end(handle)
