@@ -349,9 +349,9 @@ async def test_a_gateway_without_feedback_is_no_data_and_what_else_is_counted_is
     async def older(request: httpx.Request) -> httpx.Response:
         if request.url.path.endswith("/feedback"):
             return httpx.Response(404, json={"error": "http", "why": "no"})
-        arm = {"units": 5, "error": 0, "late": 0, "refusal": 0, "latency": {}}
-        row = {"i": 0, "baseline": arm, "candidate": arm}
-        stream = {"sealed": 1, "rows": [row]}
+        arm: dict[str, Any] = {"units": 5, "error": 0, "late": 0, "refusal": 0, "latency": {}}
+        row: dict[str, Any] = {"i": 0, "baseline": arm, "candidate": arm}
+        stream: dict[str, Any] = {"sealed": 1, "rows": [row]}
         return httpx.Response(200, json={"slice_seconds": 10, "fast": stream, "full": stream})
 
     plan = StepPlan(
