@@ -81,13 +81,13 @@ GATEWAY: Final = Board(
             (
                 Chart(
                     "CPU",
-                    "Cores in use, of processes that serve the gateway's page.",
+                    "Cores in use, by process: one that is at 1 needs more workers beside it.",
                     Unit.NUMBER,
                     (
                         Query(
-                            f"rate(process_cpu_seconds_total[{_WINDOW}])"
-                            " and on (instance, job) rampway_gateway_ready",
-                            "{{instance}}",
+                            "sum by (instance, process) "
+                            f"(rate(rampway_gateway_cpu_seconds_total[{_WINDOW}]))",
+                            "{{instance}} {{process}}",
                         ),
                     ),
                 ),
@@ -97,15 +97,14 @@ GATEWAY: Final = Board(
                     Unit.BYTES,
                     (
                         Query(
-                            "process_resident_memory_bytes"
-                            " and on (instance, job) rampway_gateway_ready",
-                            "{{instance}}",
+                            "sum by (instance, process) (rampway_gateway_resident_memory_bytes)",
+                            "{{instance}} {{process}}",
                         ),
                     ),
                 ),
                 Chart(
                     "Open files",
-                    "Of the process's limit.",
+                    "Of the limit, in the process that serves the metrics page.",
                     Unit.SHARE,
                     (
                         Query(

@@ -1,5 +1,6 @@
 """What the process tells of itself: the metrics page, and whether it is ready."""
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
@@ -13,6 +14,7 @@ from rampway.gateway.metrics import Meters, Page, Sample
 from rampway.gateway.pairing import TargetTally
 from rampway.gateway.sampling import ArmTally
 from rampway.gateway.terms import Arm, Clock
+from rampway.gateway.vitals import vitals_of
 
 
 class Tallies(Protocol):
@@ -128,10 +130,16 @@ class Monitoring:
         return None
 
     def page(self) -> str:
+        """Of a gateway that is one process."""
+        return self.page_of({"only": os.getpid()}, ready=self.not_ready() is None)
+
+    def page_of(self, pids: Mapping[str, int], *, ready: bool) -> str:
+        """`pids` names the processes of which `ready` is said."""
         page = Page()
         page.arms(self._meters)
         page.copies(self._meters)
-        self._parts(page)
+        self._processes(page, pids)
+        self._parts(page, ready=ready)
         page.family(
             "own_answers_total",
             "counter",
@@ -166,13 +174,28 @@ class Monitoring:
         page.add(generate_latest(self._process).decode())
         return page.text()
 
-    def _parts(self, page: Page) -> None:
-        """What the process as a whole is doing."""
+    def _processes(self, page: Page, pids: Mapping[str, int]) -> None:
+        used = vitals_of(pids)
+        page.family(
+            "cpu_seconds_total",
+            "counter",
+            "CPU that each process has used, system and user.",
+            [({"process": name}, one.cpu_seconds) for name, one in used.items()],
+        )
+        page.family(
+            "resident_memory_bytes",
+            "gauge",
+            "Resident memory of each process.",
+            [({"process": name}, one.memory_bytes) for name, one in used.items()],
+        )
+
+    def _parts(self, page: Page, *, ready: bool) -> None:
+        """What the gateway as a whole is doing."""
         page.family(
             "ready",
             "gauge",
             "1 while traffic may be sent here, as told by /readyz.",
-            [({}, int(self.not_ready() is None))],
+            [({}, int(ready))],
         )
         if self._spans is None:
             return

@@ -1,5 +1,6 @@
 """What a gateway of several processes tells of itself: one page for all of them, and whether it is ready."""
 
+import os
 from collections.abc import Iterator
 
 from rampway.gateway.authority import Authority
@@ -55,7 +56,10 @@ class Overview:
         self._meters.copies = summed.copies
         self._meters.rejected = summed.rejected
         self._meters.in_flight = summed.in_flight
-        return self._monitoring.page()
+        pids = {f"worker-{number}": self._crew.pid_of(number) for number in self._crew.serving()}
+        return self._monitoring.page_of(
+            {"supervisor": os.getpid(), **pids}, ready=self.not_ready() is None
+        )
 
     @property
     def is_draining(self) -> bool:

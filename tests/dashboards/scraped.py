@@ -78,7 +78,11 @@ def _gateway(seed: Seed, who: dict[str, str], part: float) -> None:
     seed.counter("rampway_gateway_lines_dropped_total", 0.5, **lines)
     seed.counter("rampway_gateway_spans_delivered_total", 40.0, **who)
     seed.counter("rampway_gateway_spans_dropped_total", 1.0, reason="queue", **who)
-    _process(seed, who)
+    for process in ("supervisor", "worker-0", "worker-1"):
+        seed.counter("rampway_gateway_cpu_seconds_total", 0.4, process=process, **who)
+        seed.gauge("rampway_gateway_resident_memory_bytes", 60e6, process=process, **who)
+    seed.gauge("process_open_fds", 64, **who)
+    seed.gauge("process_max_fds", 1_024, **who)
 
 
 def _judge(seed: Seed, who: dict[str, str]) -> None:
@@ -98,7 +102,6 @@ def _judge(seed: Seed, who: dict[str, str]) -> None:
         seed.counter("rampway_judge_looks_total", rate, outcome=outcome, **on)
     for finding in ("judged", "scored", "sealed", "unknown"):
         seed.counter("rampway_judge_findings_total", 1.0, finding=finding, **on)
-    _process(seed, who)
 
 
 def _worker(seed: Seed, who: dict[str, str]) -> None:
@@ -120,10 +123,3 @@ def _worker(seed: Seed, who: dict[str, str]) -> None:
     failed = {"failure_reason": "NonDeterminismError", **queue}
     seed.counter("temporal_workflow_task_execution_failed_total", 0.0, **failed)
     seed.counter("temporal_activity_execution_failed_total", 0.02, activity_type="record", **queue)
-
-
-def _process(seed: Seed, who: dict[str, str]) -> None:
-    seed.counter("process_cpu_seconds_total", 0.4, **who)
-    seed.gauge("process_resident_memory_bytes", 60_000_000, **who)
-    seed.gauge("process_open_fds", 64, **who)
-    seed.gauge("process_max_fds", 1_024, **who)

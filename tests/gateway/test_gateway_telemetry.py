@@ -277,5 +277,28 @@ async def test_the_metrics_page_follows_the_prometheus_conventions() -> None:
     told = page.decode()
     for name in ("ready 1", 'held{target="tutor"} 1', "spans_dropped_total{"):
         assert f"rampway_gateway_{name}" in told
-    assert "process_cpu_seconds_total" in told
+    assert "process_open_fds" in told
+    assert 'rampway_gateway_cpu_seconds_total{process="only"}' in told
     assert json.dumps(CANDIDATE) not in told
+
+
+async def test_several_processes_have_one_page_that_tells_each_ones_use_and_all_their_spans() -> (
+    None
+):
+    with otlp_receiver() as receiver:
+        settings = f"processes = 2\n{spans_to(receiver.endpoint)}"
+        async with data_plane(settings=settings) as plane:
+            await plane.admin.register()
+            for n in range(20):
+                await ask(plane, f"u{n}", **CALLER, Connection="close")
+            await got(receiver, 20)
+
+            async def told() -> bool:
+                return await plane.admin.metric("spans_delivered_total") == 20
+
+            await eventually(told)
+            for process in ("supervisor", "worker-0", "worker-1"):
+                of = f'{{process="{process}"}}'
+                assert await plane.admin.metric(f"cpu_seconds_total{of}") > 0
+                assert await plane.admin.metric(f"resident_memory_bytes{of}") > 10e6
+            assert await plane.admin.metric("ready") == 1
