@@ -20,11 +20,12 @@ def vitals_of(pids: Mapping[str, int]) -> dict[str, Vitals]:
     """By the same names; only where the system tells, as Linux does."""
     found: dict[str, Vitals] = {}
     for name, pid in pids.items():
-        told = {
-            sample.name: sample.value
-            for metric in ProcessCollector(pid=lambda pid=pid: pid, registry=None).collect()
-            for sample in metric.samples
-        }
+        told = _samples(pid)
         if _CPU in told and _MEMORY in told:
             found[name] = Vitals(told[_CPU], told[_MEMORY])
     return found
+
+
+def _samples(pid: int) -> dict[str, float]:
+    collector = ProcessCollector(pid=lambda: pid, registry=None)
+    return {one.name: one.value for metric in collector.collect() for one in metric.samples}
