@@ -8,6 +8,7 @@ import asyncio
 import os
 import socket
 import sys
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -29,7 +30,6 @@ END_SECONDS_MAX: Final = 5.0  # beyond the drain, then it is killed
 _RESTART_SECONDS_MIN: Final = 0.05
 _RESTART_SECONDS_MAX: Final = 5.0
 _STEADY_SECONDS: Final = 30.0  # after which an end is no longer counted with the ones before
-_ENDS_WAITED_FOR: Final = 2  # early ones in a row, while connections wait for its replacement
 _LOOK_SECONDS: Final = 0.01
 _log = structlog.get_logger("rampway.gateway")
 
@@ -109,27 +109,27 @@ class Crew:
         ended_early = 0
         while not self.is_stopping:
             began = self._clock.monotonic()
+            served = False
             try:
-                code = await self._run(number)
+                served = await self._run(number)
             except OSError as failed:
                 _log.error("worker.not_started", worker=number, why=str(failed))
-                code = None
             if self.is_stopping:
                 return
             self.restarts_total += 1
             steady = self._clock.monotonic() - began > _STEADY_SECONDS
             ended_early = 0 if steady else ended_early + 1
-            _log.warning("worker.ended", worker=number, code=code)
-            if ended_early > _ENDS_WAITED_FOR:
+            if not served:  # nor may the next
                 self._port.give_up(number)
             wait = _RESTART_SECONDS_MIN * 2.0**ended_early
             await asyncio.sleep(min(wait, _RESTART_SECONDS_MAX))
 
-    async def _run(self, number: int) -> int:
-        """One worker's life; answers its exit code when it is over, and all that it sent was taken."""
+    async def _run(self, number: int) -> bool:
+        """One worker's life, to its end and that of all it sent; answers whether it ever served."""
         ours, its = socket.socketpair()
         port = self._port.of(number)
-        with its:
+        with its, ExitStack() as unless_started:
+            unless_started.callback(ours.close)
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
@@ -140,6 +140,7 @@ class Crew:
                 pass_fds=[its.fileno(), port.fileno()],
                 env={name: told for name, told in os.environ.items() if name != TOKEN_VARIABLE},
             )
+            unless_started.pop_all()
         self._running[number] = process
         if self.is_stopping:  # it was told meanwhile
             process.terminate()
@@ -149,8 +150,14 @@ class Crew:
             writer.write(self._order + b"\n")
             await self._hear(number, reader)
             writer.close()
-            return await process.wait()
+            code = await process.wait()
+            if not self.is_stopping:
+                _log.warning("worker.ended", worker=number, code=code)
+            return self._slots[number].stage is not Stage.EMPTY
         finally:
+            if process.returncode is None:  # never two workers in one slot
+                process.kill()
+                await process.wait()
             self._gathering.leave(number)
             self._censuses.end(number)
             self._slots[number].wipe()
