@@ -32,23 +32,26 @@ class StreamReading:
         self._events = EventStream(event_bytes_max)
 
     def feed(self, chunk: bytes) -> None:
+        data = self._events.plain(chunk)
+        if data is not None:
+            self._look(b"", data)
+            return
         for block in self._events.feed(chunk):
-            self._look(block)
+            self._look(*event_of(block))
 
     def end(self) -> str | None:
         """The last byte has come: the kind of error, if the stream told one or lacks its end."""
         for block in self._events.rest():
-            self._look(block)
+            self._look(*event_of(block))
         finding = self.finding
         finding.unread = self._events.unread > 0
         # Without what is too large to look into, nobody can say that the end was missing.
         ended = finding.ended or finding.unread or not self._dialect.ends
         return STREAM_ERROR if finding.failed or not ended else None
 
-    def _look(self, block: bytes) -> None:
+    def _look(self, name: bytes, data: bytes) -> None:
         finding, dialect = self.finding, self._dialect
-        name, data = event_of(block)
-        if data in dialect.ends or name in dialect.ends:
+        if data in dialect.ends or (name and name in dialect.ends):
             finding.ended = True
         # Parsing an event of a word or two is cheaper than any search for what it may tell.
         _read(dialect, data, finding)

@@ -30,6 +30,18 @@ class EventStream:
         self._is_skipping = False
         self._at_start = True
 
+    def plain(self, chunk: bytes) -> bytes | None:
+        """The data of a chunk that is just one event of one line, as most are; else None: `feed` it."""
+        if self._held or self._is_after_cr or not chunk.startswith(b"data: "):
+            return None
+        last = len(chunk) - len(_BLANK)
+        if last > self._event_bytes_max or chunk.find(b"\n") != last or b"\r" in chunk:
+            return None
+        if self._is_skipping or chunk[last + 1 :] != b"\n":
+            return None
+        self._at_start = False
+        return chunk[len(b"data: ") : last]
+
     def feed(self, chunk: bytes) -> list[bytes]:
         """The events that end in this chunk, as blocks of lines for `event_of`."""
         if self._is_after_cr or b"\r" in chunk:

@@ -5,7 +5,7 @@ The pool for requests has two faces: with `noted`, the caller is told when a req
 
 import asyncio
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from types import SimpleNamespace
 from typing import Any, Final, Self
 
@@ -24,6 +24,8 @@ from rampway.gateway.terms import Serve
 # Added by aiohttp where the caller sent none; a proxy adds nothing.
 _ADDED_BY_AIOHTTP: Final = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
 _HEADER_BYTES_MAX: Final = 32 * 1024
+_PATHS_REMEMBERED: Final = 1_024  # an address holds what is worked out of it
+_PATH_LENGTH_MAX: Final = 512
 _UNTOLD: Final = Exception("no cause was told")
 
 
@@ -74,6 +76,7 @@ class Upstream:
         self._in_use = 0
         self._closing: asyncio.Task[None] | None = None
         self.is_retired = False
+        self._remembered = lru_cache(_PATHS_REMEMBERED)(self._address)
         self._headers = settings.headers
 
     @property
@@ -81,10 +84,11 @@ class Upstream:
         return self.plain.closed
 
     def url(self, rest: str) -> URL:
-        """The address of a raw path and query, as it came: yarl would tidy `%7E`, `/a/..` and `?`.
+        """The address of a raw path and query, as it came: yarl would tidy `%7E`, `/a/..` and `?`."""
+        return self._remembered(rest) if len(rest) <= _PATH_LENGTH_MAX else self._address(rest)
 
-        The query goes with the path, so that yarl does not take the two apart.
-        """
+    def _address(self, rest: str) -> URL:
+        # The query goes with the path, so that yarl does not take the two apart.
         return URL.build(
             scheme=self._scheme,
             authority=self._authority,

@@ -78,6 +78,13 @@ def test_byte_by_byte_gives_the_same_finding(stream: bytes) -> None:
     assert found(single) == found([stream])
 
 
+@given(streams)
+def test_event_by_event_gives_the_same_finding(stream: bytes) -> None:
+    events = [event + b"\n\n" for event in stream.split(b"\n\n")]
+
+    assert found(events) == found([b"".join(events)])
+
+
 @given(st.binary(max_size=300), st.integers(0, 300))
 def test_no_bytes_whatsoever_break_the_reading(stream: bytes, place: int) -> None:
     assert found(cut(stream, [place])) == found([stream])
