@@ -281,7 +281,7 @@ async def test_a_unit_is_forgotten_over_releases_and_restarts_and_the_others_sta
 async def test_the_command_tells_how_many_lines_and_never_the_unit(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    async with data_plane(settings=UNITS) as plane:
+    async with data_plane(settings=f"{UNITS}[judged]\nper_second = 0\n") as plane:
         await plane.admin.register()
         token = await plane.admin.claim()
         await plane.admin.share(token, 1, 5_000)
