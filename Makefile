@@ -9,10 +9,10 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CACHE_DIR=$(CURDIR)/$(HOME_DIR)/pip-c
 COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links \
 	--no-emit-trusted-host --strip-extras --allow-unsafe --no-header --extra demo
 export PYTHONPYCACHEPREFIX := $(CURDIR)/$(HOME_DIR)/pycache
-CODE := rampway workflows activities workers clients tests benchmarks
+CODE := rampway workflows activities workers clients tests benchmarks deploy
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test check lint types contracts unit wheel bench mutants fuzz soak lock clean
+.PHONY: help demo lab test check lint types contracts unit wheel bench mutants fuzz soak dashboards lock clean
 
 help:  ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -55,6 +55,9 @@ fuzz: $(VENV)/.dev  ## A million random tables through every gate: no NaN, no PA
 
 soak: $(VENV)/.dev  ## Slow tests: many demos in a row, kills at every point
 	@$(BIN)/pytest -q -m slow
+
+dashboards: $(VENV)/.dev  ## Write the Grafana dashboards anew
+	@$(BIN)/python -m deploy.grafana
 
 lock: $(VENV)/.dev  ## Write the hash-pinned locks anew
 	@$(COMPILE) --upgrade -o requirements/demo.txt pyproject.toml requirements/demo.in
