@@ -9,16 +9,19 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CACHE_DIR=$(CURDIR)/$(HOME_DIR)/pip-c
 COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links \
 	--no-emit-trusted-host --strip-extras --allow-unsafe --no-header --extra demo
 export PYTHONPYCACHEPREFIX := $(CURDIR)/$(HOME_DIR)/pycache
-CODE := rampway workflows activities workers clients tests benchmarks deploy
+CODE := rampway workflows activities workers clients tests benchmarks deploy deploy
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test check lint types contracts unit wheel bench mutants fuzz soak dashboards lock clean
+.PHONY: help demo demo-prometheus lab test check lint types contracts unit wheel bench mutants fuzz soak dashboards lock clean
 
 help:  ## This list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
 
 demo: $(VENV)/.demo  ## Set up, then ship a good model, refuse a worse one, roll a harmful one back
 	@$(BIN)/rampway --home $(HOME_DIR)/demo demo
+
+demo-prometheus: $(VENV)/.demo  ## The same with two gateway processes and evidence through Prometheus
+	@$(BIN)/rampway --home $(HOME_DIR)/demo-prometheus demo --evidence prometheus
 
 lab: $(VENV)/.demo  ## Play 400 requests of shadow and A/B, then report on their log
 	@$(BIN)/rampway --home $(HOME_DIR) lab

@@ -34,7 +34,7 @@ from rampway.reports.markdown import release_markdown
 from rampway.reports.page import release_html
 from rampway.reports.verification import Verification, verify
 from workers.connection import connect
-from workers.settings import read_settings
+from workers.settings import EvidenceFrom, read_settings
 from workers.wiring import Ports, open_ports
 
 TARGET = "grammar-tutor"
@@ -43,6 +43,8 @@ LOAD_SECONDS_MAX = 300  # the load ends by itself, whatever happens to us
 WARM_UNITS = 500  # what a frozen latency threshold needs on the demo target
 RELEASE_SECONDS_MAX = 150
 POLL_SECONDS = 0.25
+SCRAPE_SECONDS = 0.4  # at least twice in each of the demo's slices
+PROCESSES = 2  # of the gateway, where evidence comes through Prometheus
 
 
 class DemoFailed(Exception):
@@ -91,6 +93,7 @@ class Demo:
     tell: Callable[[str, Progress], None]
     note: Callable[[str], None]
     ports: Mapping[str, int] | None = None
+    evidence: EvidenceFrom = EvidenceFrom.GATEWAY
     shown: list[Shown] = field(default_factory=list[Shown])
     stack: LocalStack | None = None
     seconds: float = 0.0
@@ -109,6 +112,9 @@ class Demo:
                 stage.enter_async_context(_tutors(self.home)), self.exam.write()
             )
             config = GatewayConfig(upstreams=tutors, gold={TARGET: self.exam.gold}, judge_seconds=1)
+            if self.evidence is EvidenceFrom.PROMETHEUS:
+                several = {"processes": PROCESSES, "scrape_seconds": SCRAPE_SECONDS}
+                config = config.model_copy(update=several)
             keep_config(self.home, config)
             self.stack = await stage.enter_async_context(
                 local_stack(self.home, config, environment="demo", ports=self.ports)

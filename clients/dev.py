@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from temporalio.common import SearchAttributeKey
 
 from clients.processes import Program
+from clients.prometheus_config import write_prometheus_config
 from clients.settings import STACK_FILE, Stack
 from workflows.story import SEARCH_ATTRIBUTE_KEYS
 
@@ -27,6 +28,7 @@ PREFERRED_PORTS = {
     "gateway_data": 8600,
     "gateway": 8601,
     "judge": 8602,
+    "prometheus": 9090,
 }
 
 
@@ -35,13 +37,18 @@ class MissingPart(Exception):
 
 
 class GatewayConfig(BaseModel):
-    """What the stack's gateway and judge are told: upstreams by name, gold answers by target."""
+    """What the stack's gateway and judge are told: upstreams by name, gold answers by target.
+
+    With `scrape_seconds` a Prometheus scrapes the gateway that often, and evidence is read there.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     upstreams: dict[str, str] = {}
     gold: dict[str, Path] = {}
     judge_seconds: float = 120
+    processes: int = 1  # of the gateway
+    scrape_seconds: float | None = None
 
 
 def kept_config(home: Path, upstreams: Mapping[str, str], gold: Mapping[str, str]) -> GatewayConfig:
@@ -50,10 +57,11 @@ def kept_config(home: Path, upstreams: Mapping[str, str], gold: Mapping[str, str
     known = (
         GatewayConfig.model_validate_json(path.read_bytes()) if path.exists() else GatewayConfig()
     )
-    config = GatewayConfig(
-        upstreams={**known.upstreams, **upstreams},
-        gold={**known.gold, **{name: Path(file).absolute() for name, file in gold.items()}},
-        judge_seconds=known.judge_seconds,
+    config = known.model_copy(
+        update={
+            "upstreams": {**known.upstreams, **upstreams},
+            "gold": {**known.gold, **{name: Path(file).absolute() for name, file in gold.items()}},
+        }
     )
     keep_config(home, config)
     return config
@@ -97,6 +105,17 @@ def temporal_binary() -> str:
     return found
 
 
+def prometheus_binary() -> str:
+    """Prometheus, on the PATH. Raises MissingPart."""
+    found = shutil.which("prometheus")
+    if found is None:
+        raise MissingPart(
+            "Prometheus is not installed. Next: apt-get install prometheus, or put the binary of "
+            "https://prometheus.io/download on the PATH"
+        )
+    return found
+
+
 class LocalStack:
     """The programs of a local stack; start in order, stop in reverse."""
 
@@ -120,6 +139,10 @@ class LocalStack:
             gateway_data_url=f"http://{LOOPBACK}:{ports['gateway_data']}",
             judge_url=f"http://{LOOPBACK}:{ports['judge']}",
             environment=environment,
+            prometheus_url=f"http://{LOOPBACK}:{ports['prometheus']}"
+            if config.scrape_seconds
+            else None,
+            prometheus_scrape_seconds=config.scrape_seconds,
         )
         self.programs: list[Program] = []
 
@@ -128,6 +151,8 @@ class LocalStack:
         self.home.mkdir(parents=True, exist_ok=True)
         (self.home / STACK_FILE).write_text(self.stack.model_dump_json(indent=2))
         await asyncio.gather(self.start_temporal(), self.start_gateway(), self.start_judge())
+        if self.config.scrape_seconds:
+            await self.start_prometheus(self.config.scrape_seconds)
         await self.start_worker()
 
     async def start_temporal(self) -> None:
@@ -186,6 +211,7 @@ class LocalStack:
             f'admin_host = "{LOOPBACK}"',
             f"admin_port = {self.ports['gateway']}",
             f"state_dir = {json.dumps(str(self.home / 'gateway'))}",
+            f"processes = {self.config.processes}",
         ]
         for name, url in self.config.upstreams.items():
             lines += ["", f'[upstreams."{name}"]', f"url = {json.dumps(url)}"]
@@ -193,6 +219,21 @@ class LocalStack:
             # The judge scores what users were told, so here it is kept: on this machine, mode 0600.
             lines += ["", f'[capture.bodies."{target}"]', 'request = [""]', 'answer = [""]']
         return "\n".join(lines) + "\n"
+
+    async def start_prometheus(self, scrape_seconds: float) -> None:
+        """A Prometheus that scrapes the gateway, for evidence."""
+        path = self.home / "prometheus.yml"
+        write_prometheus_config(path, [self.stack.gateway_url], scrape_seconds=scrape_seconds)
+        listens = f"{LOOPBACK}:{self.ports['prometheus']}"
+        await self._run(
+            "prometheus",
+            [
+                *(prometheus_binary(), f"--config.file={path}"),
+                f"--storage.tsdb.path={self.home / 'prometheus'}",
+                f"--web.listen-address={listens}",
+            ],
+            lambda: _answers(f"http://{listens}/-/ready"),
+        )
 
     async def start_judge(self) -> None:
         """The judge, scoring what the gateway spools."""

@@ -29,6 +29,8 @@ class Stack(BaseModel):
     gateway_data_url: str
     judge_url: str
     environment: str = "dev"
+    prometheus_url: str | None = None  # where evidence is read; None: from the gateway
+    prometheus_scrape_seconds: float | None = None
 
     @property
     def environ(self) -> dict[str, str]:
@@ -43,6 +45,17 @@ class Stack(BaseModel):
             "RAMPWAY_PAGES_FILE": str(self.home / "pages.jsonl"),
             "RAMPWAY_ENVIRONMENT": self.environment,
             "RAMPWAY_REPORT_URL": (self.home / "reports").as_uri(),
+            **self._evidence,
+        }
+
+    @property
+    def _evidence(self) -> dict[str, str]:
+        if self.prometheus_url is None:
+            return {}
+        return {
+            "RAMPWAY_EVIDENCE": "prometheus",
+            "RAMPWAY_PROMETHEUS_URL": self.prometheus_url,
+            "RAMPWAY_PROMETHEUS_SCRAPE_SECONDS": f"{self.prometheus_scrape_seconds}",
         }
 
 

@@ -23,15 +23,23 @@ UNTIL_CTRL_C = "Ctrl-C stops everything."
 
 @click.command()
 @click.option("--keep", is_flag=True, help="Keep the stack and its UI open until Ctrl-C.")
-def demo(*, keep: bool) -> None:
+@click.option(
+    "--evidence",
+    type=click.Choice(["gateway", "prometheus"]),
+    default="gateway",
+    show_default=True,
+    help="Where the counts are read; prometheus: from a gateway of two processes, as it is scraped.",
+)
+def demo(evidence: str, *, keep: bool) -> None:
     """Ship a good model, refuse a worse one offline, roll a harmful one back; then look at it."""
     from clients.demo import Demo, DemoFailed
     from clients.dev import MissingPart
     from clients.processes import DidNotStart
     from clients.tutor.lexicon import LexiconMissing
+    from workers.settings import EvidenceFrom
 
     click.echo("DEMO target: holds are seconds here (the floor of a real target is 30 min).")
-    played = Demo(home(), _Lines().change, click.echo)
+    played = Demo(home(), _Lines().change, click.echo, evidence=EvidenceFrom(evidence))
     try:
         asyncio.run(_play(played, keep=keep))
     except ExceptionGroup as several:
