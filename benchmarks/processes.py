@@ -51,7 +51,10 @@ def measure(crew: Crew) -> Section:
     writes = crew.runs(WRITES, least=40)
     with tempfile.TemporaryDirectory() as directory, _process("upstream") as upstream:
         url = upstream.readline().strip()
-        with _gateway(Path(directory), url) as gateway:
+        with _gateway(Path(directory) / "one", url, workers=1) as gateway:
+            with _process("load", f"{gateway.data_url}/{TARGET}/v1"):
+                alone_ms = gateway.write_shares(writes)
+        with _gateway(Path(directory) / "several", url, workers=WORKERS) as gateway:
             began = time.monotonic()
             with _process("load", f"{gateway.data_url}/{TARGET}/v1") as load:
                 took_ms = gateway.write_shares(writes)
@@ -61,6 +64,7 @@ def measure(crew: Crew) -> Section:
             memory_mib = [_pss_mib(pid) for pid in gateway.workers()]
             killed = _kills(gateway, kills=crew.runs(6, least=2))
     p50, p99 = np.percentile(took_ms, [50, 99])
+    alone_p50, alone_p99 = np.percentile(alone_ms, [50, 99])
     load_note = f"load average {waiting:.1f} on {len(os.sched_getaffinity(0))} cores"
     return Section(
         "Several processes",
@@ -72,6 +76,13 @@ def measure(crew: Crew) -> Section:
                 met=bool(p99 <= PROPAGATION_P99_MS and max(took_ms) <= PROPAGATION_MAX_MS),
                 runs=writes,
                 note=f"under {rate:.0f} requests/s, with fsync and HTTP; {load_note}",
+            ),
+            Figure(
+                what="the same write to a gateway of one process, under the same callers",
+                bar="",
+                measured=f"p50 {alone_p50:.1f}, p99 {alone_p99:.1f}, max {max(alone_ms):.1f} ms",
+                met=None,
+                runs=writes,
             ),
             Figure(
                 what="memory of a worker (PSS) after the load",
@@ -174,9 +185,10 @@ def _kills(gateway: _Gateway, *, kills: int) -> Figure:
 
 
 @contextmanager
-def _gateway(directory: Path, upstream: str) -> Generator[_Gateway]:
+def _gateway(directory: Path, upstream: str, *, workers: int) -> Generator[_Gateway]:
+    directory.mkdir()
     state, config = directory / "state", directory / "gateway.toml"
-    config.write_text(SETTINGS.format(state=state, workers=WORKERS, url=upstream))
+    config.write_text(SETTINGS.format(state=state, workers=workers, url=upstream))
     environment = {**os.environ, "RAMPWAY_GATEWAY_CONFIG": str(config)}
     process = subprocess.Popen([sys.executable, "-m", "rampway.gateway"], env=environment)
     try:
