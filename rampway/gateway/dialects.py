@@ -55,22 +55,32 @@ class Dialects:
 
 
 def _read_chat(told: JsonObject, finding: Finding) -> None:
-    """Chat completions, completions and embeddings: whole, or one event of a stream."""
+    """Chat completions, completions and embeddings: whole, or one event of a stream.
+
+    Called for each event: what is null, as nearly all of it is, costs one look.
+    """
     if error := told.get("error"):
         _take_error(error, finding)
-    finding.take_model(told.get("model"))
+    if finding.model is None:
+        finding.take_model(told.get("model"))
     choices = told.get("choices")
-    for choice in choices if isinstance(choices, list) else ():
-        if not isinstance(choice, dict):
-            continue
-        finding.take_finish_reason(choice.get("finish_reason"))
-        for part in (choice.get("message"), choice.get("delta")):
-            if isinstance(part, dict) and part.get("refusal"):
-                finding.refused = True
+    if isinstance(choices, list):
+        for choice in choices:
+            if isinstance(choice, dict):
+                _read_choice(choice, finding)
     usage = told.get("usage")
     if isinstance(usage, dict):
         finding.take_prompt_tokens(usage.get("prompt_tokens"))
         finding.take_completion_tokens(usage.get("completion_tokens"))
+
+
+def _read_choice(choice: JsonObject, finding: Finding) -> None:
+    reason = choice.get("finish_reason")
+    if reason is not None:
+        finding.take_finish_reason(reason)
+    part = choice.get("delta") or choice.get("message")
+    if isinstance(part, dict) and part.get("refusal"):
+        finding.refused = True
 
 
 def _read_responses(told: JsonObject, finding: Finding) -> None:

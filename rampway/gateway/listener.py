@@ -83,7 +83,11 @@ class _Connection(web.RequestHandler):
             if self._too_slow is not None:
                 self._too_slow.cancel()
                 self._too_slow = None
-        elif self._too_slow is None and (current is None or current.content.is_eof()):
+        elif (
+            data  # aiohttp itself calls this without any, to go on reading
+            and self._too_slow is None
+            and (current is None or current.content.is_eof())
+        ):
             # Bytes came that are no body, and no header is complete. aiohttp would wait for the rest
             # of it as long as for a request.
             self._too_slow = self._loop.call_later(self._headers_seconds, self._give_up)

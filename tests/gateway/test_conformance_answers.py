@@ -448,12 +448,13 @@ async def test_a_body_that_breaks_its_framing_later_is_refused_at_once(plane: Ra
     assert plane.upstream.heard == []
 
 
+@pytest.mark.parametrize("asked", [GET, POST], ids=["GET", "POST"])
 async def test_a_connection_without_a_request_is_kept_as_long_as_is_configured(
-    plane: RawPlane,
+    plane: RawPlane, asked: bytes
 ) -> None:
     async with connection(plane.port) as (reader, writer):
         await asyncio.sleep(0.8)  # longer than a header may take
-        writer.write(GET)
+        writer.write(asked)
         answer = await read_answer(reader)
         began = time.monotonic()
 
