@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clients.exits import Exit, Failure
+from clients.metric_selectors import metric_errors
 from rampway.adapters.evals_files import EvalFileError, Incomparable, PairedEvals, pair_evals
 from rampway.gates.evidence import PairedCases
 from rampway.gates.facts import Fact, canonical
@@ -55,6 +56,9 @@ async def make_draft(path: Path, registry: Registry) -> Draft:
     """
     text = await read_text(path)
     spec = _parsed(text, path)
+    unreadable = metric_errors(spec, text, filename=path.name)
+    if unreadable:
+        raise Failure(str(SpecErrors(path.name, unreadable)), Exit.USAGE)
     try:
         standing = await registry.target(spec.target)
     except NotFound as missing:

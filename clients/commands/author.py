@@ -98,6 +98,7 @@ def validate(file: Path, form: Form) -> None:
 
 async def _validated(file: Path) -> "tuple[Spec | None, tuple[SpecError, ...], list[str]]":
     """The spec or every error in it, and what could not be checked here."""
+    from clients.metric_selectors import metric_errors
     from clients.releasing import read_text
     from rampway.ports import NotFound
     from rampway.release.minimums import check_minimums
@@ -108,6 +109,9 @@ async def _validated(file: Path) -> "tuple[Spec | None, tuple[SpecError, ...], l
         spec = parse_spec(text, filename=file.name)
     except SpecErrors as wrong:
         return None, wrong.errors, []
+    unreadable = metric_errors(spec, text, filename=file.name)
+    if unreadable:
+        return None, unreadable, []
     unchecked = f"{spec.target} is not registered here, so its minimums were not checked."
     if not registry_exists():
         return spec, (), [unchecked, *_missing_files(spec, file.parent)]

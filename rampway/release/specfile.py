@@ -104,6 +104,16 @@ def locate_shortfalls(
     return tuple(sorted(found, key=lambda error: (error.line, error.column)))
 
 
+def locate_faults(
+    faults: Sequence[tuple[Path, str, str]], text: str, *, filename: str
+) -> tuple[SpecError, ...]:
+    """Where in the text each fault stands: (path, message, what to do), found outside this package."""
+    reading = _Reading(read_yaml(text), filename)
+    return tuple(
+        reading.at_value(path, message, suggestion) for path, message, suggestion in faults
+    )
+
+
 def as_annotations(errors: Sequence[SpecError]) -> tuple[str, ...]:
     """The errors as GitHub Actions workflow commands, one annotation on the file's line each.
 

@@ -25,6 +25,8 @@ from rampway.adapters.evidence_prometheus.timelines import Stream
 from rampway.gates.evidence import Evidence
 from rampway.gates.plans import (
     AbPlan,
+    CountPair,
+    MetricGate,
     Must,
     RateGate,
     SampleRatioGate,
@@ -389,6 +391,59 @@ async def test_a_history_with_nan_and_inf_leaves_those_slices_out(tmp_path: Path
     for begin, end in ((0, 1), (1, 3), (3, 5)):
         truth = world.truth(Stream.FAST, begin, end) or {}
         assert rows[end - 1][1] == truth["candidate", "units"]
+
+
+async def test_a_users_own_counters_stand_beside_the_rates_on_the_same_grid(
+    tmp_path: Path,
+) -> None:
+    world = played(["fast", "full", "scrape"] * 60, 1, began=BEGAN, pace=3)
+    slices = 18
+    samples = [
+        (
+            one.labels["__name__"],
+            _without_name(one.labels),
+            f"{BEGAN:.3f}" if one.labels["__name__"].endswith("began_seconds") else value,
+            at,
+        )
+        for one in world.series
+        for at, value in one.samples
+    ]
+    for arm, each, bad in (("candidate", 10, 2), ("baseline", 90, 3)):
+        for n in range(slices):
+            at = BEGAN + 1 + 10 * n
+            own = {"side": arm, "job": "app", "instance": "app:1", "app": "tutor"}
+            samples += [
+                ("answers_total", own, str(each * n), at),
+                ("flagged_total", own, str(bad * n), at),
+                ("answers_total", {**own, "app": "another"}, str(7 * n), at),
+            ]
+    write_history(tmp_path, samples)
+    metric = MetricGate(
+        name="flagged",
+        stream="metric flagged",
+        alpha=0.01,
+        pair=CountPair(bad="flagged_total", total='answers_total{app="tutor"}', arm_label="side"),
+    )
+    absent = metric.model_copy(
+        update={
+            "stream": "metric absent",
+            "pair": CountPair(bad="nobody_total", total="answers_total", arm_label="side"),
+        }
+    )
+    plan = step(slice_seconds=10, metrics=(metric, absent))
+    with prometheus(tmp_path) as url:
+        asked = Prometheus(Access(url))
+        source = PrometheusEvidence(asked, _Nobody(), limits=Limits(5), now=lambda: BEGAN + 180)
+        evidence = await source.stage(target="tutor", epoch=1, segment=3, plan=plan)
+        again = await source.stage(target="tutor", epoch=1, segment=3, plan=plan)
+        asked.close()
+
+    assert evidence.sealed["metric flagged"] == 17
+    assert evidence.rows["metric flagged"] == [[i, 10, 2, 90, 3] for i in range(2, 17)]
+    assert "metric absent" not in evidence.sealed
+    assert "start all four series at 0" in evidence.sources["metric absent"]
+    assert evidence.sealed["error"] > 0
+    assert again == evidence
 
 
 async def test_a_long_history_is_read_over_several_looks(tmp_path: Path) -> None:

@@ -46,6 +46,27 @@ def test_validate_tells_every_error_at_once_with_its_place(cli: Cli) -> None:
     assert all(line.startswith("release.yaml:") for line in lines[1:])
 
 
+def test_validate_reads_the_promql_of_metrics_without_a_prometheus(cli: Cli) -> None:
+    metrics = (
+        "gates:\n  metrics:\n    flagged:\n      bad: rate(flagged_total[5m])\n"
+        "      total: answers\n    same: {bad: a_total, total: 'a_total{}'}\n"
+    )
+    spec = cli.write_spec()
+    spec.write_text(spec.read_text(encoding="utf-8") + metrics, encoding="utf-8")
+    first = spec.read_text(encoding="utf-8").splitlines().index("    flagged:") + 2
+
+    result = cli("validate", str(spec))
+
+    assert result.exit_code == Exit.USAGE
+    lines = result.stdout.splitlines()[1:]
+    assert lines[0].startswith(
+        f"release.yaml:{first}:12: gates.metrics.flagged.bad: is no plain selector"
+    )
+    assert lines[1].startswith(f"release.yaml:{first + 1}:14: gates.metrics.flagged.total: ")
+    assert lines[1].endswith("did you mean answers_total?")
+    assert "gates.metrics.same.bad: counts the same as total" in lines[2]
+
+
 def test_validate_checks_the_minimums_of_a_target_that_is_registered(cli: Cli) -> None:
     cli.register(TARGET)
     spec = cli.write_spec(lease="lease: 20s")

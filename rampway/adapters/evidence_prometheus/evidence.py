@@ -23,8 +23,17 @@ from rampway.adapters.evidence_prometheus.timelines import (
     sealed,
     tail_field,
 )
+from rampway.adapters.evidence_prometheus.usercounts import Grid, UserCounts
 from rampway.gates.evidence import BaselineCounts, Evidence
-from rampway.gates.plans import AbPlan, SettlePlan, ShadowPlan, StagePlan, StepPlan
+from rampway.gates.plans import (
+    AbPlan,
+    CountPair,
+    MetricGate,
+    SettlePlan,
+    ShadowPlan,
+    StagePlan,
+    StepPlan,
+)
 from rampway.ports import EvidenceSource, Unreachable
 
 SEGMENTS_KEPT: Final = 512  # as many as a worker watches at a time
@@ -75,7 +84,27 @@ class PrometheusEvidence:
         async with kept.lock:
             await asyncio.to_thread(kept.segment.refresh, self._prometheus, self._now)
             # Here, not in the thread: what the thread reads must not change under it.
-            return _evidence(target, epoch, segment, kept.segment, streams)
+            rates = _evidence(target, epoch, segment, kept.segment, streams)
+            for gate in () if isinstance(plan, SettlePlan) else plan.metrics:
+                rates = await self._with_metric(rates, kept, gate)
+            return rates
+
+    async def _with_metric(self, rates: Evidence, kept: "_Kept", gate: MetricGate) -> Evidence:
+        """The same with a user's own counts; without them where they cannot be read, as for the judge."""
+        counts = kept.metrics.get(gate.pair)
+        if counts is None:
+            grid = Grid(kept.segment.began, kept.segment.slice_seconds)
+            counts = kept.metrics[gate.pair] = UserCounts(gate.pair, grid, self._limits)
+        try:
+            sealed, rows = await asyncio.to_thread(counts.refresh, self._prometheus, self._now)
+        except Unreachable as silent:
+            return rates.model_copy(update={"sources": {**rates.sources, gate.stream: str(silent)}})
+        return rates.model_copy(
+            update={
+                "sealed": {**rates.sealed, gate.stream: sealed},
+                "rows": {**rates.rows, gate.stream: rows},
+            }
+        )
 
     async def _with_quality(self, rates: Evidence, plan: StepPlan, stream: str) -> Evidence:
         """The same with the judge's stream; without it where the judge is silent, which never passes."""
@@ -115,6 +144,7 @@ class _Kept:
     def __init__(self, key: _Key, limits: Limits) -> None:
         target, epoch, segment, thresholds = key
         self.lock = asyncio.Lock()
+        self.metrics: dict[CountPair, UserCounts] = {}
         self.segment = Segment(
             told=f"{target}, epoch {epoch}, segment {segment}",
             query=selector(target, latency=bool(thresholds), epoch=epoch, segment=segment),

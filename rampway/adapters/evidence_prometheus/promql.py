@@ -17,10 +17,6 @@ SELECTOR_CHARACTERS_MAX: Final = 1_000
 MATCHERS_MAX: Final = 20
 LABEL: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]{0,99}", re.ASCII)
 _METRIC: Final = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]{0,199}", re.ASCII)
-_OPERATORS: Final = {
-    promql_parser.MatchOp.Equal: "=",
-    promql_parser.MatchOp.NotEqual: "!=",
-}
 
 
 class BadSelector(ValueError):
@@ -82,7 +78,7 @@ def _matchers(
         raise BadSelector(f"has more than {MATCHERS_MAX} labels", "name fewer")
     found: list[tuple[str, str, str]] = []
     for matcher in parsed.matchers.matchers:
-        label, operator = str(matcher.name), _OPERATORS.get(matcher.op)
+        label, operator = str(matcher.name), _operator(matcher.op)
         if operator is None:
             raise BadSelector(
                 f"matches {label[:40]} by a regular expression", "only = and != can be read safely"
@@ -100,3 +96,9 @@ def _matchers(
             )
         found.append((label, operator, str(matcher.value)))
     return tuple(found)
+
+
+def _operator(op: promql_parser.MatchOp) -> str | None:
+    if op == promql_parser.MatchOp.Equal:
+        return "="
+    return "!=" if op == promql_parser.MatchOp.NotEqual else None

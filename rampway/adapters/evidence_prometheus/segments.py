@@ -41,6 +41,7 @@ class Segment:
     def __init__(self, *, told: str, query: str, buckets: Sequence[int], limits: Limits) -> None:
         self.gateways: dict[str, SegmentTimeline] = {}
         self.slice_seconds = math.nan
+        self.began = math.nan
         self._told = told
         self._query = query
         self._buckets = buckets
@@ -52,7 +53,8 @@ class Segment:
         """Read what is new. Raises Unreachable, also where what is there is too old or of two clocks."""
         at = now()
         if self._read_to is None:
-            self._read_to = self._began(prometheus, at) - self._limits.skew_seconds
+            self.began = self._began(prometheus, at)
+            self._read_to = self.began - self._limits.skew_seconds
         for _ in range(CHUNKS_MAX):
             end = min(self._read_to + CHUNK_SECONDS, at + LOOK_AHEAD_SECONDS)
             # A second more, so that no sample falls between two questions.

@@ -159,13 +159,6 @@ def rows_of(
     ]
 
 
-def check_pair(pair: CountPair) -> None:
-    """Raises BadSelector where one of the counters cannot be read, or both are the same."""
-    bad = read_selector(pair.bad, arm_label=pair.arm_label)
-    if bad == read_selector(pair.total, arm_label=pair.arm_label):
-        raise BadSelector("counts the same as total", "bad counts a part of what total counts")
-
-
 def _queries(pair: CountPair) -> dict[str, str]:
     try:
         return {
