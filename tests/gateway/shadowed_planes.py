@@ -6,10 +6,14 @@ from support.gateway_process import CANDIDATE, DataPlane, served
 
 
 async def shadowing(
-    plane: DataPlane, *, rate_bp: int = 10_000, candidate: dict[str, Any] | None = None
+    plane: DataPlane,
+    *,
+    rate_bp: int = 10_000,
+    candidate: dict[str, Any] | None = None,
+    timeout_seconds: float = 0.5,
 ) -> dict[str, Any]:
     """Register, claim, and copy; answers the token."""
-    await plane.admin.register(slice_seconds=0.5, timeout_seconds=0.5)
+    await plane.admin.register(slice_seconds=0.5, timeout_seconds=timeout_seconds)
     token = await plane.admin.claim(candidate=candidate or served(CANDIDATE, "b"))
     await plane.admin.shadow(token, 1, rate_bp)
     return token
