@@ -51,9 +51,11 @@ def measure(crew: Crew) -> Section:
     writes = crew.runs(WRITES, least=40)
     with tempfile.TemporaryDirectory() as directory, _process("upstream") as upstream:
         url = upstream.readline().strip()
-        with _gateway(Path(directory) / "one", url, workers=1) as gateway:
-            with _process("load", f"{gateway.data_url}/{TARGET}/v1"):
-                alone_ms = gateway.write_shares(writes)
+        with (
+            _gateway(Path(directory) / "one", url, workers=1) as gateway,
+            _process("load", f"{gateway.data_url}/{TARGET}/v1"),
+        ):
+            alone_ms = gateway.write_shares(writes)
         with _gateway(Path(directory) / "several", url, workers=WORKERS) as gateway:
             began = time.monotonic()
             with _process("load", f"{gateway.data_url}/{TARGET}/v1") as load:
