@@ -79,9 +79,11 @@ class Reading:
     @property
     def served_wrong(self) -> str | None:
         """The kind of error, where the upstream says that it served another artifact than the arm's."""
-        told = self._answer.headers.getall(self._upstream.artifact_header, ())
+        headers, name = self._answer.headers, self._upstream.artifact_header
+        if name not in headers:
+            return None
         artifact = self._served.artifact
-        return WRONG_ARTIFACT if any(digest != artifact for digest in told) else None
+        return WRONG_ARTIFACT if any(told != artifact for told in headers.getall(name)) else None
 
     @property
     def kept_bytes(self) -> int:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 import orjson
@@ -26,36 +27,50 @@ _HOP_BY_HOP: Final = frozenset(
 # Rebuilt for the next hop: the host by the upstream's URL, the length by the body that is sent.
 _REBUILT: Final = frozenset({"host", "content-length", "expect"})
 _DROPPED_FROM_REQUEST: Final = _HOP_BY_HOP | _REBUILT
+_OURS: Final = "x-rampway-"
+_NONE: Final = frozenset[str]()
+_NAMES_REMEMBERED: Final = 512  # of up to 16 KiB each, if somebody is after memory
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def passed_on(headers: CIMultiDictProxy[str]) -> CIMultiDict[str]:
     """A request's end-to-end fields, duplicates and order kept; none of ours from outside."""
-    dropped = _DROPPED_FROM_REQUEST
-    if "connection" in headers:
-        dropped |= _named_by_connection(headers)
+    hop = _named_by_connection(headers) if "connection" in headers else _NONE
     kept: CIMultiDict[str] = CIMultiDict()
     spelled: dict[str, str] = {}  # aiohttp drops all but the last of `X: 1` and `x: 2`
     for name, value in headers.items():
-        low = name.lower()
-        if low not in dropped and not low.startswith("x-rampway-"):
+        low = _to_upstream(name)
+        if low and low not in hop:
             kept.add(spelled.setdefault(low, name), value)
     return kept
 
 
 def passed_back(headers: CIMultiDictProxy[str], artifact_header: str) -> CIMultiDict[str]:
     """An answer's end-to-end fields, duplicates and order kept; none that would tell the arm."""
-    dropped = _HOP_BY_HOP
-    if "connection" in headers:
-        dropped |= _named_by_connection(headers)
+    hop = _named_by_connection(headers) if "connection" in headers else _NONE
     kept: CIMultiDict[str] = CIMultiDict()
     for name, value in headers.items():
-        token = name.rstrip()  # aiohttp takes `Name : value` from upstreams (RFC 9112 5.1)
-        low = token.lower()
-        if low not in dropped and not low.startswith("x-rampway-"):
+        token = _to_caller(name)
+        if token and (not hop or token.lower() not in hop):
             kept.add(token, value)
-    kept.popall(artifact_header, None)
+    if artifact_header in kept:
+        del kept[artifact_header]
     return kept
+
+
+@lru_cache(_NAMES_REMEMBERED)
+def _to_upstream(name: str) -> str:
+    """A field's name in small letters; empty where it never passes."""
+    low = name.lower()
+    return "" if low in _DROPPED_FROM_REQUEST or low.startswith(_OURS) else low
+
+
+@lru_cache(_NAMES_REMEMBERED)
+def _to_caller(name: str) -> str:
+    """A field's name as it is spelled; empty where it never passes."""
+    token = name.rstrip()  # aiohttp takes `Name : value` from upstreams (RFC 9112 5.1)
+    low = token.lower()
+    return "" if low in _HOP_BY_HOP or low.startswith(_OURS) else token
 
 
 def are_plain(headers: Mapping[str, str], reason: str) -> bool:
