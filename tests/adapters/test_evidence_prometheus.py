@@ -396,7 +396,7 @@ async def test_a_history_with_nan_and_inf_leaves_those_slices_out(tmp_path: Path
 async def test_a_users_own_counters_stand_beside_the_rates_on_the_same_grid(
     tmp_path: Path,
 ) -> None:
-    world = played(["fast", "full", "scrape"] * 60, 1, began=BEGAN, pace=3)
+    world = played(["fast", "full", "scrape"] * 20, 1, began=BEGAN, pace=3)
     slices = 18
     samples = [
         (

@@ -48,11 +48,12 @@ def test_validate_tells_every_error_at_once_with_its_place(cli: Cli) -> None:
 
 def test_validate_reads_the_promql_of_metrics_without_a_prometheus(cli: Cli) -> None:
     metrics = (
-        "gates:\n  metrics:\n    flagged:\n      bad: rate(flagged_total[5m])\n"
+        "  metrics:\n    flagged:\n      bad: rate(flagged_total[5m])\n"
         "      total: answers\n    same: {bad: a_total, total: 'a_total{}'}\n"
     )
     spec = cli.write_spec()
-    spec.write_text(spec.read_text(encoding="utf-8") + metrics, encoding="utf-8")
+    text = spec.read_text(encoding="utf-8").replace("lease:", f"{metrics}lease:")
+    spec.write_text(text, encoding="utf-8")
     first = spec.read_text(encoding="utf-8").splitlines().index("    flagged:") + 2
 
     result = cli("validate", str(spec))
