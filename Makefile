@@ -9,7 +9,7 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CACHE_DIR=$(CURDIR)/$(HOME_DIR)/pip-c
 COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links \
 	--no-emit-trusted-host --strip-extras --allow-unsafe --no-header --extra demo
 export PYTHONPYCACHEPREFIX := $(CURDIR)/$(HOME_DIR)/pycache
-CODE := rampway workflows activities workers clients tests benchmarks deploy deploy
+CODE := rampway workflows activities workers clients tests benchmarks deploy
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-prometheus lab test check lint types contracts unit wheel bench mutants fuzz soak dashboards lock clean

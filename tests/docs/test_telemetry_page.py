@@ -13,6 +13,11 @@ from rampway.gateway.settings import TelemetrySettings
 ROOT = Path(__file__).parent.parent.parent
 PAGE = (ROOT / "docs" / "telemetry.md").read_text()
 DOCUMENTED = set(re.findall(r"^\| `(rampway_\w+)` \|", PAGE, re.MULTILINE))
+GATEWAY = (
+    "rampway/gateway/metrics.py",
+    "rampway/gateway/monitoring.py",
+    "rampway/gateway/sealed.py",
+)
 PARTS_OF_HISTOGRAMS = r"_(bucket|count|sum)$"
 
 
@@ -28,7 +33,7 @@ def asked_for(promql: str) -> set[str]:
 
 
 def test_every_metric_on_the_page_is_in_the_code() -> None:
-    gateway = written_in("rampway/gateway/metrics.py", "rampway/gateway/monitoring.py")
+    gateway = written_in(*GATEWAY)
     others = written_in(
         "rampway/judge/metrics.py", "activities/metering.py", "workflows/release.py"
     )
@@ -41,8 +46,9 @@ def test_every_metric_on_the_page_is_in_the_code() -> None:
 
 
 def test_every_metric_in_the_code_is_on_the_page() -> None:
-    gateway = written_in("rampway/gateway/metrics.py", "rampway/gateway/monitoring.py")
+    gateway = written_in(*GATEWAY)
     families = re.findall(r'family\(\s*"(\w+)",\s*"(?:counter|gauge)"', gateway)
+    families += re.findall(r'Family\(\s*"(\w+)"', gateway)
     families += re.findall(r'_histograms\(\s*"(\w+)"', gateway)
     families += re.findall(r'\("(\w+)", "[A-Z][^"]+\."\)', gateway)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -210,14 +211,16 @@ async def test_a_collector_that_hangs_slows_no_request_and_what_it_does_not_take
                 name = 'spans_dropped_total{reason="undelivered"}'
                 return await plane.admin.metric(name) > 0
 
-            await eventually(dropped)
+            await eventually(dropped, seconds=30)
             assert await plane.admin.metric("spans_delivered_total") == 0
             assert '"spans.undelivered"' in plane.gateway.log()
             began = time.monotonic()
             assert plane.gateway.stop() == 0
             assert time.monotonic() - began < 10
 
-    assert median(took[True]) < median(took[False]) + 0.001
+    # Relative, for a busy machine; whoever waited for the collector would have waited 2 s.
+    assert median(took[True]) < 1.5 * median(took[False]) + 0.001
+    assert max(took[True]) < 1.5
 
 
 async def test_without_the_library_the_gateway_says_what_to_install(
@@ -253,7 +256,10 @@ async def test_late_answers_are_counted_beside_errors() -> None:
         assert await plane.admin.metric(f"late_total{of}}}") == 1
 
 
-@pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed")
+@pytest.mark.skipif(
+    not shutil.which("promtool") and not os.environ.get("RAMPWAY_REQUIRE_PROMETHEUS"),
+    reason="promtool is not installed",
+)
 async def test_the_metrics_page_follows_the_prometheus_conventions() -> None:
     async with data_plane(settings=spans_to("http://127.0.0.1:1")) as plane:
         await plane.admin.register()

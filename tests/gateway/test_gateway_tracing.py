@@ -44,7 +44,7 @@ def record(
     route = Route(split, counter=counter, meters=Meters(), pairing=None, sampling=None)
     assert route.candidate is not None
     dealt = (Arm.CANDIDATE, route.candidate, Reason.SPLIT)
-    caller = Caller(request_id, b"user-1", None, is_trusted=True)
+    caller = Caller(request_id, b"user-1", is_trusted=True)
     passage = Passage(route, dealt, caller, TRACE)
     ended: list[SpanRecord] = []
     span = OpenSpan(ended.append, trace_id=TRACE, parent=Parent(TRACE, SPAN, 1), flags=1)
@@ -294,7 +294,7 @@ def test_a_log_line_about_a_request_names_its_arm_and_ids_and_others_do_not() ->
 
     assert line() == {"event": "x"}
     kept = record()
-    caller = Caller("u1", b"user-1", None, is_trusted=True)
+    caller = Caller("u1", b"user-1", is_trusted=True)
     passage = Passage(kept.route, (Arm.BASELINE, kept.served, Reason.SPLIT), caller, TRACE)
     about: dict[str, object] = {
         "event": "x",

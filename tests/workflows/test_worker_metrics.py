@@ -1,5 +1,6 @@
 """What a worker's metrics page tells of releases, by Prometheus conventions."""
 
+import os
 import re
 import shutil
 import socket
@@ -105,7 +106,7 @@ async def test_a_workflow_task_that_fails_is_counted_under_the_name_that_the_ale
 
 
 def checked_by_promtool(page: str) -> None:
-    if not shutil.which("promtool"):
+    if not shutil.which("promtool") and not os.environ.get("RAMPWAY_REQUIRE_PROMETHEUS"):
         pytest.skip("promtool is not installed")
     checked = subprocess.run(
         ["promtool", "check", "metrics"],  # noqa: S607 - wherever it is installed
