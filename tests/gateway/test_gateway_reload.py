@@ -9,6 +9,7 @@ from aiohttp import web
 
 from support.gateway_process import (
     CANDIDATE,
+    KEEP_BODIES,
     NOBODY,
     DataPlane,
     Heard,
@@ -27,7 +28,7 @@ def write_settings(plane: DataPlane, urls: Urls, *, more: str = "", headers: str
     """The gateway's file as an operator would change it."""
     tables = "".join(f'[upstreams."{n}"]\nurl = "{url}"\n{headers}\n' for n, url in urls.items())
     state = f'state_dir = "{plane.gateway.state_dir}"\ndata_port = 0\nadmin_port = 0\n'
-    (plane.gateway.directory / "gateway.toml").write_text(f"{state}{more}\n{tables}")
+    (plane.gateway.directory / "gateway.toml").write_text(f"{state}{more}\n{tables}{KEEP_BODIES}")
 
 
 def urls_of(plane: DataPlane, **changed: str) -> Urls:
@@ -136,7 +137,8 @@ async def test_an_added_upstream_can_be_claimed_at_once() -> None:
 async def test_limits_apply_at_once_and_what_needs_a_restart_is_named() -> None:
     async with data_plane() as plane:
         await plane.admin.register()
-        more = "unit_header = 'x-user'\n[limits]\nrequest_body_bytes = 5\nunits_remembered = 9\n"
+        more = "[units]\nheaders = ['x-user']\n"
+        more += "[limits]\nrequest_body_bytes = 5\nunits_remembered = 9\n"
 
         write_settings(plane, urls_of(plane), more=f"{more}[shadow]\nconnections = 3\n")
         told = accepted(await reload(plane))
@@ -146,7 +148,7 @@ async def test_limits_apply_at_once_and_what_needs_a_restart_is_named() -> None:
 
         assert told["applied"] == ["limits.request_body_bytes"]
         assert told["needs_restart"] == [
-            "unit_header",
+            "units.headers",
             "limits.units_remembered",
             "shadow.connections",
         ]
