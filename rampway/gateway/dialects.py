@@ -25,11 +25,13 @@ class Dialect(NamedTuple):
     """Reads the answers of one kind of route.
 
     `read` takes one JSON object (an answer, or an event's data) into the finding; `ends` are the data
-    or event names of which one ends each stream, empty where a stream may just end.
+    or event names of which one ends each stream, empty where a stream may just end; `is_idle` is sure,
+    by a look at their bytes, that whole events tell nothing, once the model is known.
     """
 
     read: Callable[[JsonObject, Finding], None]
     ends: frozenset[bytes]
+    is_idle: Callable[[bytes], bool]
 
 
 class Dialects:
@@ -166,7 +168,7 @@ def _configured(route: RouteSettings) -> Dialect:
         finding.take_completion_tokens(first(told, route.completion_tokens))
 
     ends = frozenset({route.stream_end.encode()} if route.stream_end else ())
-    return Dialect(read, ends)
+    return Dialect(read, ends, _never)
 
 
 def value_at(told: JsonValue, pointer: str) -> JsonValue:
@@ -189,6 +191,30 @@ def _is_index(key: str, length: int) -> bool:
     return str(int(key)) == key and int(key) < length
 
 
+def _is_idle_chat(events: bytes) -> bool:
+    """Pieces of text only: null where something could be told."""
+    return (
+        b"error" not in events
+        and b'"refusal"' not in events
+        and b"[DONE]" not in events
+        and events.count(b'"finish_reason":null') == events.count(b"finish_reason")
+        and events.count(b'"usage":null') == events.count(b"usage")
+    )
+
+
+def _is_idle_responses(events: bytes) -> bool:
+    return (
+        b"error" not in events
+        and b'"response"' not in events
+        and b"response.refusal" not in events
+        and not any(end in events for end in _RESPONSE_ENDS)
+    )
+
+
+def _never(_events: bytes) -> bool:
+    return False
+
+
 def _pattern(path: str) -> re.Pattern[str]:
     """A path in which `*` stands for any run of characters."""
     return re.compile(".*".join(re.escape(part) for part in path.split("*")), re.DOTALL)
@@ -198,9 +224,9 @@ _DONE: Final = frozenset({b"[DONE]"})
 _RESPONSE_ENDS: Final = frozenset(
     {b"response.completed", b"response.incomplete", b"response.failed", b"response.cancelled"}
 )
-_CHAT: Final = Dialect(_read_chat, _DONE)
-_RESPONSES: Final = Dialect(_read_responses, _RESPONSE_ENDS)
-_EMBEDDINGS: Final = Dialect(_read_chat, frozenset())
+_CHAT: Final = Dialect(_read_chat, _DONE, _is_idle_chat)
+_RESPONSES: Final = Dialect(_read_responses, _RESPONSE_ENDS, _is_idle_responses)
+_EMBEDDINGS: Final = Dialect(_read_chat, frozenset(), _is_idle_chat)
 _KNOWN: Final[Mapping[RouteKind, Dialect]] = {
     RouteKind.CHAT: _CHAT,
     RouteKind.COMPLETIONS: _CHAT,

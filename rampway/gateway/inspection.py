@@ -32,9 +32,9 @@ class StreamReading:
         self._events = EventStream(event_bytes_max)
 
     def feed(self, chunk: bytes) -> None:
-        data = self._events.plain(chunk)
-        if data is not None:
-            self._look(b"", data)
+        # Nearly all chunks are events of a word or two that tell nothing else.
+        known = self.finding.model is not None
+        if known and self._dialect.is_idle(chunk) and self._events.is_cut_at(chunk):
             return
         for block in self._events.feed(chunk):
             self._look(*event_of(block))
@@ -53,7 +53,6 @@ class StreamReading:
         finding, dialect = self.finding, self._dialect
         if data in dialect.ends or (name and name in dialect.ends):
             finding.ended = True
-        # Parsing an event of a word or two is cheaper than any search for what it may tell.
         _read(dialect, data, finding)
         if name == _ERROR_EVENT and not finding.refused:
             finding.failed = True

@@ -30,17 +30,15 @@ class EventStream:
         self._is_skipping = False
         self._at_start = True
 
-    def plain(self, chunk: bytes) -> bytes | None:
-        """The data of a chunk that is just one event of one line, as most are; else None: `feed` it."""
-        if self._held or self._is_after_cr or not chunk.startswith(b"data: "):
-            return None
-        last = len(chunk) - len(_BLANK)
-        if last > self._event_bytes_max or chunk.find(b"\n") != last or b"\r" in chunk:
-            return None
-        if self._is_skipping or chunk[last + 1 :] != b"\n":
-            return None
-        self._at_start = False
-        return chunk[len(b"data: ") : last]
+    def is_cut_at(self, chunk: bytes) -> bool:
+        """Is this chunk made of whole events, none above the bound? Then it may be left out."""
+        return (
+            chunk.endswith(_BLANK)
+            and not chunk.endswith(b"\n\n\n")  # the last of these would begin the next event
+            and len(chunk) <= self._event_bytes_max
+            and not (self._held or self._at_start or self._is_skipping or self._is_after_cr)
+            and b"\r" not in chunk
+        )
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """The events that end in this chunk, as blocks of lines for `event_of`."""

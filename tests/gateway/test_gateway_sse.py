@@ -30,6 +30,9 @@ pieces = st.sampled_from(
         b'data: {"usage":{"prompt_tokens":3,"completion_tokens":4}}',
         b'data: {"error":{"message":"no"}}',
         b'data: {"choices":[{"delta":{"refusal":"I',
+        b'data: {"model":"m","choices":[{"delta":{"content":"a"},"finish_reason":null}],"usage":null}\n\n',
+        b'data: {"model":"m","choices":[{"delta":{},"finish_reason":"length"}],"usage":null}\n\n',
+        b'data: {"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":null}}\n\n',
         b"data: [DONE]",
         b"\n",
         b"\r",
@@ -69,6 +72,15 @@ def test_any_cutting_into_chunks_gives_the_same_finding(stream: bytes, places: l
 
     assert blocks(chunks) == blocks([stream])
     assert found(chunks) == found([stream])
+
+
+@given(st.lists(pieces.filter(lambda piece: piece.endswith(b"\n\n")), max_size=12))
+def test_whole_events_that_tell_nothing_are_left_out_without_a_difference(
+    events: list[bytes],
+) -> None:
+    stream = b"".join(events)
+
+    assert found(events) == found([stream[at : at + 1] for at in range(len(stream))])
 
 
 @given(streams)
