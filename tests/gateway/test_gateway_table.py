@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from split_builders import BREACH, TARGET, HandClock, at, canary, claimed, token
 
 from rampway.gateway import moves
+from rampway.gateway.callers import Caller
 from rampway.gateway.following import FollowingRouter
 from rampway.gateway.lossy import LossyWriter
 from rampway.gateway.metrics import Meters
@@ -56,7 +57,7 @@ def following(path: Path, clock: HandClock) -> FollowingRouter:
 
 
 def arm_of(router: FollowingRouter) -> Arm:
-    passage = router.admit(TARGET, b"u", "r", "t")
+    passage = router.admit(TARGET, Caller("r", b"u", is_trusted=True), "t")
     assert passage is not None
     return passage.arm
 
