@@ -1,5 +1,6 @@
 """Weighs the offline gate: is the candidate worse on the same cases, somewhere among them, or in safety?"""
 
+import math
 from collections.abc import Sequence
 
 from rampway.gates.evidence import Column, PairedCases
@@ -104,7 +105,7 @@ def _coverage_short(plan: OfflinePlan, count: int, missing: int) -> str | None:
     if missing < 0:
         return f"{missing} missing cases: the count of missing cases cannot be negative"
     asked = count + missing
-    if count >= plan.coverage * asked - 1e-9:
+    if count >= math.ceil(plan.coverage * asked - 1e-9):
         return None
     return (
         f"the candidate answered {count:,} of {counted(asked, 'case')}, "

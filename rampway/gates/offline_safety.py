@@ -78,5 +78,5 @@ def _words(
             f"{failed:,} of {counted(cases, 'case')} passed and now fail, {mended:,} the other way, "
             f"{probability(p)}; no hard case among them"
         )
-    certified = f"{cases:,} cases x {plan.generations}"
+    certified = f"{counted(cases, 'case')} x {plan.generations}"
     return f"0 flips; {certified} certify under {percent(min(1.0, RULE_OF_THREE / cases))}"

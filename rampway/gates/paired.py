@@ -125,7 +125,7 @@ def cases_to_clear(loss: PairedLoss, margin: float) -> int | None:
             loss.improved / loss.cases, loss.regressed / loss.cases, loss, margin
         )
     growth = max((loss.reach / room) ** 2, loss.reach_rare / room)
-    return max(0, math.ceil(loss.cases * (growth - 1)))
+    return max(0, math.floor(loss.cases * (growth - 1)) + 1)  # at the margin is not above it
 
 
 def unpaired_p(old: Scores, new: Scores) -> float:
@@ -195,10 +195,10 @@ class _Units:
 @dataclass(frozen=True, slots=True)
 class _Answer:
     test: PairedTest
+    p_loss: float
+    p_gain: float
     low: float = -1.0
     high: float = 1.0
-    p_loss: float = 1.0
-    p_gain: float = 1.0
     reach: float = 0.0
     reach_rare: float = 0.0
     undecidable: str | None = None

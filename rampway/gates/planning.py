@@ -50,9 +50,8 @@ def rate_found(
 ) -> float | None:
     """The smallest candidate rate that this many candidate units show; None: not even failing all."""
     worst = 1 - 1e-9
-    if units <= 0 or baseline_rate >= worst:
+    if baseline_rate >= worst:
         return None
-
     return _smallest(
         lambda rate: units_to_find(baseline_rate, rate, alpha, power, ratio) <= units,
         baseline_rate,
@@ -106,7 +105,7 @@ def seconds_to_find(
     def found(seconds: float) -> bool:
         units = int(units_per_second * seconds)
         spendable = gate.alpha * (1 - gate.late) * _spent(gate.spending, seconds / hold_seconds)
-        if units < 1 or spendable <= 0:
+        if units < 1:
             return False
         control = int(units * ratio)
         boundary = _breach_at(
@@ -118,8 +117,6 @@ def seconds_to_find(
     seconds = 1 / units_per_second if units_per_second > 0 else math.inf
     while not (seconds > limit_seconds or found(seconds)):
         seconds *= 2
-    if seconds > limit_seconds and not found(limit_seconds):
-        return None
     return _smallest(found, 0.0, min(seconds, limit_seconds))
 
 
@@ -163,7 +160,7 @@ def _binomial_tail(at_least: int, units: int, rate: float) -> float:
     """P(X >= at_least) of a binomial count."""
     from scipy.special import bdtrc  # noqa: PLC0415 - as above
 
-    return 1.0 if at_least <= 0 else float(bdtrc(at_least - 1, units, rate))
+    return float(bdtrc(at_least - 1, units, rate))
 
 
 def _binomial_head(at_most: int, units: int, rate: float) -> float:
@@ -245,7 +242,7 @@ def units_to_pass(
 
 
 def _by_ratio(baseline_rate: float, odds: float, extra: float | None, ratio: float) -> float:
-    if not 0 < baseline_rate < 1:
+    if baseline_rate <= 0:
         return math.inf
     to_rule_out = margin_odds(baseline_rate, odds, extra)
     if math.isinf(to_rule_out):
@@ -275,7 +272,7 @@ def chance_to_pass(
         return chance_of_proof(units, units_to_prove(baseline_rate, to_rule_out, ratio))
     allowed = -1
     if extra is not None:
-        while allowed < MUTE_BELOW and _binomial_head(allowed + 1, int(units), extra) <= BETA:
+        while allowed + 1 < MUTE_BELOW and _binomial_head(allowed + 1, int(units), extra) <= BETA:
             allowed += 1
     return _binomial_head(allowed, int(units), baseline_rate) if allowed >= 0 else 0.0
 

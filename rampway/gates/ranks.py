@@ -132,7 +132,7 @@ def hodges_lehmann(first: Sample, second: Sample, level: float = 0.05) -> Shift:
     differences = _Differences(first, second)
     middle = differences.at((pairs + 1) // 2), differences.at(pairs // 2 + 1)
     return Shift(
-        estimate=middle[0] if middle[0] == middle[1] else (middle[0] + middle[1]) / 2,
+        estimate=sum(middle) / 2,
         low=differences.at(outside),
         high=differences.at(pairs + 1 - outside),
     )
@@ -150,11 +150,12 @@ def _u(first: Sample, second: Sample) -> float:
 
 
 def _exact(first: Sample, second: Sample) -> bool:
-    if max(first.size, second.size) >= EXACT_BELOW:
-        return False
-    both = np.concatenate((first.values, second.values))
-    untied = first.values.size == first.size and second.values.size == second.size
-    return untied and np.unique(both).size == both.size
+    few = max(first.size, second.size) < EXACT_BELOW
+    return few and _distinct(first, second) == first.size + second.size
+
+
+def _distinct(first: Sample, second: Sample) -> int:
+    return int(np.unique(np.concatenate((first.values, second.values))).size)
 
 
 def _law_of_u(n: int, m: int) -> FloatArray:

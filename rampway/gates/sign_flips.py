@@ -46,7 +46,7 @@ def sign_flip_chances(changes: IntArray) -> Chances | None:
 def _by_law(changed: IntArray, sizes: IntArray) -> Chances:
     """The sum of losses is a sum of `size` times Binomial(units of that size, 1/2)."""
     law = loss_sum(dict(Counter(sizes.tolist())))
-    seen = -int(changed[changed < 0].sum()) - law.offset
+    seen = -int(np.minimum(changed, 0).sum()) - law.offset
     loss, gain = law.p[max(0, seen) :].sum(), law.p[: max(0, seen + 1)].sum()
     return Chances(*(min(1.0, round(float(chance), _DIGITS)) for chance in (loss, gain)))
 

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
+from rampway.gates import comparison
 from rampway.gates.comparison import (
     ArmResults,
     ArmsCompared,
@@ -21,6 +22,7 @@ from rampway.gates.comparison import (
     Recommendation,
     compare_arms,
 )
+from rampway.gates.proportions import Hits, newcombe_hybrid_interval, two_proportion_z
 
 
 def arm(
@@ -184,6 +186,9 @@ def test_latencies_are_told_by_percentiles_ranks_and_their_shift() -> None:
     assert latency.candidate.p95 == pytest.approx(
         np.quantile(new, 0.95, method="inverted_cdf"), rel=1e-8
     )
+    assert latency.baseline.p50 == pytest.approx(np.quantile(old, 0.5, method="inverted_cdf"))
+    assert latency.candidate.p99 == pytest.approx(np.quantile(new, 0.99, method="inverted_cdf"))
+    assert not latency.bucketed
     assert latency.shift_low_ms is not None
     assert latency.shift_ms is not None
     assert latency.shift_high_ms is not None
@@ -196,18 +201,6 @@ def test_slower_than_the_baselines_p95_too_often_is_worse() -> None:
     assert rate(compared, "slow").baseline.hits == 100
     assert rate(compared, "slow").reading is Reading.WORSE
     assert compared.recommendation is Recommendation.RETRAIN
-
-
-def test_the_part_over_the_baselines_p95_differs_no_more_often_than_it_says() -> None:
-    found = 0
-    for seed in range(150):
-        compared = compare_arms(
-            arm(bad={}, latency_ms=latencies(2 * seed, units=200)),
-            arm(bad={}, latency_ms=latencies(2 * seed + 1, units=200)),
-        )
-        found += rate(compared, "slow").p < 0.05
-
-    assert found / 150 <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 150)
 
 
 def test_buckets_tell_what_raw_latencies_tell_to_one_percent() -> None:
@@ -258,6 +251,159 @@ def test_the_cost_is_that_of_a_correct_answer() -> None:
     assert nothing_right.candidate_per_correct is None
 
 
+def test_the_facts_have_a_digest_and_no_number_that_is_none() -> None:
+    compared = compare_arms(arm(latency_ms=latencies(3)), arm(latency_ms=latencies(4)))
+
+    assert ArmsCompared.model_validate_json(compared.model_dump_json()) == compared
+    assert compared.digest.startswith("sha256:")
+
+
+def test_an_arm_may_fail_whole_and_a_bucket_may_be_empty() -> None:
+    failed = arm(bad={"error": 20_000}, latency_buckets={3: 0, 4: 1})
+
+    assert compare_arms(arm(bad={"error": 0}), failed).recommendation is Recommendation.RETRAIN
+    with pytest.raises(ValidationError, match="error: 20,001 of 20,000 units cannot be bad"):
+        arm(bad={"error": 20_001})
+
+
+@pytest.mark.parametrize("share", [0, 1])
+def test_all_traffic_on_one_arm_is_no_split_to_test(share: float) -> None:
+    assert compare_arms(arm(), arm(), candidate_share=share).sample_ratio_p is None
+
+
+def test_a_level_that_is_just_met_is_not_crossed() -> None:
+    worse, better = arm(correct=15_800, bad={}), arm(correct=16_200, bad={})
+    level = two_proportion_z(Hits(16_200, 20_000), Hits(16_000, 20_000)).p
+
+    def reading(candidate: ArmResults, level: float) -> Reading:
+        rule = ComparisonRule(margin=0.001, level=level)
+        return compare_arms(arm(bad={}), candidate, rule).correct.reading
+
+    assert reading(better, level) is Reading.NOT_WORSE
+    assert reading(better, level * 1.001) is Reading.BETTER
+    assert reading(worse, 0.001) is Reading.UNCLEAR
+    assert reading(worse, 0.05) is Reading.WORSE
+
+
+def test_a_margin_that_the_interval_just_reaches_is_not_excluded() -> None:
+    low, _ = newcombe_hybrid_interval(Hits(16_000, 20_000), Hits(16_000, 20_000))
+
+    def reading(margin: float) -> Reading:
+        rule = ComparisonRule(margin=margin)
+        return compare_arms(arm(bad={}), arm(bad={}), rule).correct.reading
+
+    assert reading(-low) is Reading.UNCLEAR
+    assert reading(-low * 1.001) is Reading.NOT_WORSE
+
+
+def test_a_sample_ratio_that_is_just_likely_enough_is_fair(monkeypatch: pytest.MonkeyPatch) -> None:
+    old, new = arm(units=20_000), arm(units=19_300, correct=16_000)
+    likely = compare_arms(old, new, candidate_share=0.5).sample_ratio_p
+    assert likely is not None
+    assert likely < 0.001
+
+    monkeypatch.setattr(comparison, "UNFAIR_BELOW", likely)
+
+    assert compare_arms(old, new, candidate_share=0.5).recommendation is Recommendation.PROMOTE
+
+
+def test_the_buckets_that_are_worse_are_counted_and_the_surest_is_named() -> None:
+    def told(*lost: int) -> str:
+        def by(losses: tuple[int, ...]) -> dict[str, dict[str, Portion]]:
+            rights = {
+                f"verb {n}": Portion(hits=800 - loss, units=1_000) for n, loss in enumerate(losses)
+            }
+            return {"verb": rights}
+
+        return compare_arms(arm(by=by((0,) * len(lost))), arm(by=by(lost))).why
+
+    assert told(100, 0).startswith("worse where verb is verb 0 (correct 70.0 % against 80.0 %")
+    assert told(100, 0).endswith(")")
+    assert told(100, 140, 0).startswith("worse where verb is verb 1 (correct 66.0 %")
+    assert told(100, 140, 0).endswith(") and in 1 more bucket")
+    assert told(100, 140, 120).endswith(") and in 2 more buckets")
+
+
+def test_few_latencies_get_the_exact_law_and_so_no_z() -> None:
+    few = compare_arms(arm(latency_ms=(1, 2, 3)), arm(latency_ms=(4, 5, 6))).latency
+    many = compare_arms(arm(latency_ms=latencies(1)), arm(latency_ms=latencies(2))).latency
+
+    assert few is not None
+    assert many is not None
+    assert (few.z, few.p) == (None, 0.1)
+    assert many.z is not None
+    assert math.erfc(abs(many.z) / math.sqrt(2)) == pytest.approx(many.p)
+
+
+def test_what_nobody_declares_is_the_rule_of_the_docs() -> None:
+    rule = ComparisonRule()
+
+    assert (rule.margin, rule.harm_margin, rule.slow_margin) == (0.01, 0.005, 0.025)
+    assert rule.level == 0.05
+
+
+@pytest.mark.parametrize(("candidate", "fair"), [(19_374, True), (19_300, False)])
+def test_a_split_is_unfair_under_one_in_a_thousand(candidate: int, fair: bool) -> None:  # noqa: FBT001 - a row
+    compared = compare_arms(arm(), arm(units=candidate, correct=16_000), candidate_share=0.5)
+
+    assert compared.sample_ratio_p is not None
+    assert compared.sample_ratio_p < 0.002
+    assert (compared.recommendation is Recommendation.PROMOTE) is fair
+
+
+def test_an_uneven_split_is_fair_when_the_units_fall_as_it_says() -> None:
+    new = arm(units=2_000, correct=1_600, bad={"error": 20})
+
+    assert compare_arms(arm(units=18_000), new, candidate_share=0.1).sample_ratio_p == 1
+
+
+def test_an_arm_that_costs_nothing_has_no_ratio() -> None:
+    free, cheap = arm(cost=0.0), arm(cost=0.5)
+
+    there, back = compare_arms(free, cheap).cost, compare_arms(cheap, free).cost
+
+    assert there is not None
+    assert back is not None
+    assert (there.baseline_per_correct, there.ratio) == (0, None)
+    assert (back.candidate_per_correct, back.ratio) == (0, 0)
+    with pytest.raises(ValidationError, match="greater than or equal to 0"):
+        arm(cost=-0.01)
+
+
+def test_one_arm_counted_in_buckets_makes_the_comparison_so_exact() -> None:
+    raw, counted = arm(latency_ms=(1.0, 2.0)), arm(latency_buckets={35: 2})
+
+    for latency in (compare_arms(raw, counted).latency, compare_arms(counted, raw).latency):
+        assert latency is not None
+        assert latency.bucketed
+
+
+def test_time_outs_alone_are_latencies_too_and_none_of_them_is_slow() -> None:
+    stuck, quick = arm(timeouts=3), arm(latency_ms=(1.0, 2.0), timeouts=1)
+
+    compared = compare_arms(stuck, quick)
+
+    assert compared.latency is not None
+    assert (compared.latency.baseline.units, compared.latency.candidate.units) == (3, 3)
+    assert compared.latency.baseline.p50 is None
+    assert [each.metric for each in compared.rates] == ["correct", "error"]
+    assert compare_arms(quick, arm()).latency is None
+    with pytest.raises(ValidationError, match="greater than or equal to 0"):
+        arm(timeouts=-1)
+
+
+def test_the_part_over_the_baselines_p95_differs_no_more_often_than_it_says() -> None:
+    found = 0
+    for seed in range(150):
+        compared = compare_arms(
+            arm(bad={}, latency_ms=latencies(2 * seed, units=200)),
+            arm(bad={}, latency_ms=latencies(2 * seed + 1, units=200)),
+        )
+        found += rate(compared, "slow").p < 0.05
+
+    assert found / 150 <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 150)
+
+
 @settings(max_examples=20)
 @given(st.integers(0, 300), st.integers(0, 300), st.integers(0, 300), st.integers(0, 300))
 def test_every_rate_is_adjusted_for_their_number(a: int, b: int, c: int, d: int) -> None:
@@ -284,8 +430,26 @@ def test_more_wrong_answers_never_promote_what_was_not_promoted(
     assert rank.index(after.recommendation) >= rank.index(before.recommendation)
 
 
-def test_the_facts_have_a_digest_and_no_number_that_is_none() -> None:
-    compared = compare_arms(arm(latency_ms=latencies(3)), arm(latency_ms=latencies(4)))
+def test_graders_that_differ_are_told_by_their_names_where_they_have_one() -> None:
+    with pytest.raises(GradersDiffer, match="by an unnamed grader, the candidate by sha256:h; "):
+        compare_arms(arm(grader=""), arm(grader="sha256:h"))
+    with pytest.raises(GradersDiffer, match="by sha256:g, the candidate by an unnamed grader; "):
+        compare_arms(arm(), arm(grader=""))
 
-    assert ArmsCompared.model_validate_json(compared.model_dump_json()) == compared
-    assert compared.digest.startswith("sha256:")
+
+def test_no_unit_has_no_rate_to_compare() -> None:
+    assert Portion(hits=0, units=0).rate == 0
+
+
+def test_what_only_one_arm_was_measured_for_is_not_compared() -> None:
+    quick = arm(latency_ms=(1.0, 2.0))
+
+    for old, new in ((quick, arm()), (arm(), quick)):
+        assert [each.metric for each in compare_arms(old, new).rates] == ["correct", "error"]
+    cost = compare_arms(arm(cost=32.0), arm()).cost
+    assert cost is not None
+    assert (cost.baseline_per_correct, cost.candidate_per_correct, cost.ratio) == (
+        0.002,
+        None,
+        None,
+    )

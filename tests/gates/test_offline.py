@@ -316,10 +316,32 @@ def test_more_harm_never_takes_a_breach_back(
 
 
 def test_a_level_that_is_just_met_is_not_crossed() -> None:
-    cases = paired_cases(*right_and_wrong(both=95, improved=0, regressed=5, neither=0))
+    cases = paired_cases(*right_and_wrong(both=97, improved=0, regressed=3, neither=0))
 
-    at = weigh_offline(offline_plan().model_copy(update={"p": 1 / 32}), cases)
-    above = weigh_offline(offline_plan().model_copy(update={"p": 0.0313}), cases)
+    at = weigh_offline(offline_plan().model_copy(update={"p": 1 / 8}), cases)
+    above = weigh_offline(offline_plan().model_copy(update={"p": 0.1251}), cases)
 
     assert headline(at).verdict is Verdict.INCONCLUSIVE
     assert headline(above).verdict is Verdict.BREACH
+
+
+def test_a_lower_end_that_just_reaches_the_margin_does_not_pass() -> None:
+    # Graded scores that did not change: the interval reaches 3 / 300, which is one point.
+    at = weigh_offline(offline_plan(), paired_cases([0.5] * 300, [0.5] * 300))
+    above = weigh_offline(offline_plan(), paired_cases([0.5] * 301, [0.5] * 301))
+
+    assert headline(at).verdict is Verdict.INCONCLUSIVE
+    assert headline(at).low == -0.01
+    assert headline(at).cases_needed == 1
+    assert headline(above).verdict is Verdict.PASS
+
+
+def test_a_gain_whose_interval_ends_at_none_is_not_called_better() -> None:
+    at = weigh_offline(offline_plan(), paired_cases([0.5] * 60, [0.55] * 60))
+    above = weigh_offline(offline_plan(), paired_cases([0.5] * 60, [0.56] * 60))
+
+    assert headline(at).low == 0
+    assert at.why.startswith(
+        "not worse: +5.0 pp [+0.0, +10.0], PASS above -1.0 pp. Accuracy 55.0 %"
+    )
+    assert above.why.startswith("better by +6.0 pp")

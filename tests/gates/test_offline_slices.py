@@ -372,3 +372,51 @@ def test_only_the_first_slices_are_named() -> None:
         + ", ".join(f"t{number} -100.0 pp (40 cases)" for number in range(5))
         + " and 2 more"
     )
+
+
+def test_the_slices_that_are_worse_are_counted() -> None:
+    told = weigh_offline(
+        sliced(), parts(("past", 200, 0, 20), ("future", 200, 0, 30), ("to", 99, 9, 9))
+    )
+
+    assert (slices(told).worse, len(slices(told).slices)) == (2, 3)
+    assert slices(weigh_offline(sliced(), parts(("past", 400, 9, 9)))).worse == 0
+
+
+def test_one_case_can_be_a_slice_where_the_level_is_above_one_half() -> None:
+    plan = SlicesPlan(by=("tense",), p=0.6, discordant_least=1)
+
+    verdict = weigh_offline(sliced(plan), parts(("past", 1, 1, 0)))
+
+    assert of(verdict, "past").verdict is Verdict.PASS
+
+
+def test_a_slice_that_nobody_answered_excludes_nothing() -> None:
+    verdict = weigh_offline(sliced(), parts(("past", 400, 0, 0), ("empty", 0, 0, 0)))
+
+    assert of(verdict, "empty") == SliceLoss(
+        by="tense", value="empty", verdict=Verdict.NO_DATA, cases=0, discordant=0,
+        baseline_accuracy=0, candidate_accuracy=0, difference=0, low=-1, high=1,
+        p=1, p_holm=1, sigmas=0,
+    )  # fmt: skip
+
+
+def test_of_the_open_slices_that_lost_only_the_surest_is_named() -> None:
+    verdict = weigh_offline(sliced(), parts(("past", 400, 0, 2), ("future", 400, 0, 3)))
+
+    assert slices(verdict).why == (
+        "0 of 2 slices worse after Holm; 2 with too little to tell, future -0.8 pp (400 cases) first"
+    )
+
+
+def test_the_plain_rule_names_the_slice_that_is_furthest_beyond_it_first() -> None:
+    # 8 of 8 lost are 2.83 sigma and 1 / 256; 143 of 243 are 2.77 sigma, which is less likely.
+    plan = SlicesPlan(by=("tense",), p=0.001, mode=SliceMode.LITERAL)
+    cases = parts(("many", 1000, 100, 143), ("few", 8, 0, 8))
+
+    told = slices(weigh_offline(sliced(plan), cases))
+
+    assert [found.value for found in told.slices] == ["many", "few"]
+    assert told.literal == (
+        "every slice at 2 sigma would have blocked: few -100.0 pp (8 cases), many -4.3 pp (1,000 cases)"
+    )

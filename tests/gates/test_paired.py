@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from rampway.gates.bounds import mcnemar_p
+from rampway.gates.bounds import mcnemar_p, tango_interval
 from rampway.gates.paired import PairedTest, cases_to_clear, paired_loss, unpaired_p
 from rampway.gates.sign_flips import ENUMERATED_MAX, sign_flip_chances
 
@@ -69,7 +69,7 @@ def test_equal_changes_are_mcnemars_test(regressed: int, improved: int) -> None:
 
 
 def test_many_uneven_changes_are_not_counted() -> None:
-    uneven = np.random.default_rng(2).integers(-(10**11), 10**11, ENUMERATED_MAX + 1)
+    uneven = np.random.default_rng(2).integers(-(10**11), 10**11, 25)
 
     assert sign_flip_chances(uneven) is None
 
@@ -223,3 +223,129 @@ def test_intervals_stay_among_the_possible_differences() -> None:
 
     assert lost.low == -1
     assert won.high == 1
+
+
+def test_as_many_sums_as_can_be_counted_are() -> None:
+    # The largest change times all of them: two millions, and one more.
+    countable = [1000] + [40] * 24 + [39, 1]
+
+    assert sign_flip_chances(np.array(countable)) is not None
+    assert sign_flip_chances(np.array([*countable, 1])) is None
+    assert sign_flip_chances(np.array([3] * 222_222 + [1])) is None
+
+
+def test_as_many_uneven_changes_as_can_be_gone_through_are() -> None:
+    uneven = np.random.default_rng(2).integers(-(10**11), 10**11, 24)
+
+    chances = sign_flip_chances(uneven)
+
+    assert chances is not None
+    assert chances.loss + chances.gain == pytest.approx(1, abs=1e-4)
+
+
+def test_a_loss_as_large_as_the_margin_is_never_cleared() -> None:
+    at, within = (
+        paired_loss([0.5] * 50, [0.48] * 50, None),
+        paired_loss([0.5] * 9, [0.49] * 9, None),
+    )
+
+    assert cases_to_clear(at, 0.02) is None
+    assert cases_to_clear(within, 0.02) is not None
+
+
+def test_the_lower_end_has_to_be_above_the_margin_and_not_at_it() -> None:
+    same = paired_loss([1.0] * 100, [1.0] * 100, None)
+    at, _ = tango_interval(0, 0, 381, 0.05)
+
+    assert cases_to_clear(same, -at) == 282
+    assert cases_to_clear(same, -at * (1 + 1e-9)) == 281
+
+
+@pytest.mark.parametrize("score", [1 / parts for parts in range(2, 17)] + [0.123456])
+def test_parts_to_sixteenths_and_six_decimals_are_counted_exactly(score: float) -> None:
+    loss = paired_loss([score, 0.0], [0.0, 0.0], None)
+
+    assert loss.difference == -score / 2
+    assert (loss.old_mean, loss.new_mean) == (score / 2, 0)
+
+
+def test_mcnemar_has_no_reach_to_ask_for() -> None:
+    loss = paired_loss([1.0] * 9, [0.0] * 9, None)
+
+    assert (loss.test, loss.reach, loss.reach_rare) == (PairedTest.MCNEMAR, 0, 0)
+
+
+def test_half_the_margin_takes_four_times_the_cases() -> None:
+    dice = np.random.default_rng(8)
+    noise = dice.uniform(-0.4, 0.4, 300).round(3)
+    noise -= noise.mean().round(3)
+    loss = paired_loss(np.full(300, 0.5), 0.5 + noise, None)
+
+    wide, narrow = (cases_to_clear(loss, margin - loss.difference) for margin in (0.01, 0.005))
+
+    assert wide is not None
+    assert narrow is not None
+    assert narrow + 300 == pytest.approx(4 * (wide + 300), abs=4)
+    assert wide + 300 == pytest.approx(300 * (loss.reach / 0.01) ** 2, abs=1)
+
+
+def test_few_changes_take_as_many_cases_as_the_rule_of_three() -> None:
+    same = paired_loss([0.5] * 60, [0.5] * 60, None)
+
+    assert cases_to_clear(same, 0.01) == 241  # 3 / 300 is the margin itself
+
+
+def test_one_case_of_each_arm_does_not_vary() -> None:
+    assert unpaired_p([0.5], [0.75]) == 0
+    assert paired_loss([0.5], [0.25], None).sigmas == 1
+
+
+def test_a_loss_that_uneven_clusters_share_evenly_is_sure() -> None:
+    clusters = np.repeat(np.arange(31), np.arange(1000, 1031))
+    lost = paired_loss(np.full(clusters.size, 0.5), np.full(clusters.size, 0.25), clusters)
+
+    assert lost.test is PairedTest.T
+    assert (lost.p_loss, lost.p_gain) == (0, 1)
+
+
+def test_two_units_reach_as_far_as_all_that_is_possible() -> None:
+    loss = paired_loss([0.25] * 2, [0.75] * 2, None)
+
+    assert (loss.low, loss.high, loss.reach_rare) == (-0.5, 1, 1)
+
+
+def test_a_case_changed_whether_it_gained_or_lost() -> None:
+    loss = paired_loss(
+        [1.0] * 3 + [0.0] * 5 + [1.0], [0.0] * 3 + [1.0] * 2 + [0.0] * 3 + [1.0], None
+    )
+
+    assert (loss.regressed, loss.improved, loss.changed) == (3, 2, 5)
+
+
+def test_one_graded_arm_makes_the_plain_test_one_of_means() -> None:
+    right_or_wrong, graded = [1.0, 0.0] * 20, [0.5] * 20 + [0.75] * 20
+    spread = np.var(right_or_wrong, ddof=1) + np.var(graded, ddof=1)
+    p = 2 * stats.norm.sf(0.125 / (spread / 40) ** 0.5)
+
+    assert unpaired_p(right_or_wrong, graded) == pytest.approx(p)
+    assert unpaired_p(graded, right_or_wrong) == pytest.approx(p)
+    assert paired_loss(graded, right_or_wrong, None).test is PairedTest.SIGN_FLIPS
+    assert paired_loss(right_or_wrong, graded, None).test is PairedTest.SIGN_FLIPS
+
+
+def test_many_uneven_changes_get_the_paired_t_test() -> None:
+    dice = np.random.default_rng(9)
+    old, new = dice.uniform(0, 1, 30), dice.uniform(0, 1, 30)
+
+    loss = paired_loss(old, new, None)
+
+    worse, better = (stats.ttest_rel(new, old, alternative=a).pvalue for a in ("less", "greater"))
+    assert loss.test is PairedTest.T
+    assert (loss.p_loss, loss.p_gain) == pytest.approx((worse, better), rel=1e-6)
+
+
+@pytest.mark.parametrize("cases", [40, 99, 150, 300, 380, 381, 382, 900])
+def test_as_many_cases_are_enough_whatever_there_is_already(cases: int) -> None:
+    same = paired_loss([1.0] * cases, [1.0] * cases, None)
+
+    assert cases_to_clear(same, 0.01) == max(0, 381 - cases)

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -236,6 +236,7 @@ def test_harm_that_takes_longer_than_the_limit_is_not_found() -> None:
     assert found(1, 0.0) is None
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.floats(0.03, 1), st.floats(0.01, 5), st.sampled_from(Spending))
 def test_worse_harm_is_never_found_later(bad: float, per_second: float, spending: Spending) -> None:
     gate = ERRORS.model_copy(update={"spending": spending})

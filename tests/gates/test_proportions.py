@@ -11,6 +11,7 @@ from scipy import stats
 from statsmodels.stats.proportion import confint_proportions_2indep, proportions_ztest
 from two_sample_cases import published, tolerance
 
+from rampway.gates.engine import noncentral_hypergeometric
 from rampway.gates.planning import SEQUENTIAL, units_to_find
 from rampway.gates.proportions import (
     Hits,
@@ -157,3 +158,41 @@ def test_arms_without_any_likeness_differ_however_few() -> None:
     assert two_proportion_z(Hits(20, 20), Hits(0, 20)).p < 1e-9
     assert newcombe_hybrid_interval(Hits(20, 20), Hits(0, 20))[0] > 0.7
     assert fisher_exact_p(Hits(10**5, 10**5), Hits(0, 10**5)) == 0.0
+
+
+def test_a_table_just_beyond_nine_standard_deviations_has_no_probability() -> None:
+    units, hits = 100_000, 1_000
+    law = noncentral_hypergeometric(units, units, hits, 1.0)
+    last = law.offset + law.p.size - 1
+
+    def p(first: int) -> float:
+        return fisher_exact_p(Hits(first, units), Hits(hits - first, units))
+
+    assert p(last) > 0 == p(last + 1)
+    assert p(law.offset) > 0 == p(law.offset - 1)
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 3, 4, 7])
+def test_no_deviation_at_all_is_certain_to_be_exceeded(freedom: int) -> None:
+    assert chi_square_tail(0.0, freedom) == 1
+    assert chi_square_tail(-1e-12, freedom) == 1
+
+
+def test_no_unit_has_no_hits() -> None:
+    assert Hits(0, 0).rate == 0
+
+
+def test_arms_as_far_apart_as_can_be_end_at_the_whole_difference() -> None:
+    none, every = Hits(0, 5), Hits(5, 5)
+
+    assert miettinen_nurminen_interval(none, every)[0] == -1
+    assert miettinen_nurminen_interval(every, none)[1] == 1
+    assert score_z(every, none, 1.0) == 0
+    assert score_z(none, every, -1.0) == 0
+
+
+def test_the_shares_of_a_split_may_have_any_sum_and_there_is_one_for_each_arm() -> None:
+    assert sample_ratio_p([60, 40], [3, 2]) == 1
+    assert sample_ratio_p([70, 40], [3, 2]) == pytest.approx(sample_ratio_p([70, 40], [0.6, 0.4]))
+    with pytest.raises(ValueError, match="shorter"):
+        sample_ratio_p([60, 40, 0], [3, 2])

@@ -2,6 +2,9 @@
 
 _PRECISION = "a precision: twice or half of it moves no boundary"
 _SPEED = "chooses the quicker of two ways to the same numbers"
+_ROUNDING = "only rounding in the last bits leads beyond this end"
+_NO_TIE = "no pair of floats that can be reached is equal here"
+_LARGER_STEPS = "a search in other steps ends at the same place"
 
 REASONS: dict[str, str] = {
     "engine | _TIE = 1 + 1e-9  # an exact tie between tail and budget falls the same way on every"
@@ -22,4 +25,113 @@ REASONS: dict[str, str] = {
     "engine | if f.size and f[0] >= cut and f[-1] >= cut: | comparison: GtE to Gt": (
         "a tie takes the longer way to the same answer"
     ),
+    "advice | return Reading.BETTER if self.difference > 0 else Reading.WORSE"
+    " | comparison: Gt to GtE": "a difference of exactly 0 has a probability of 1",
+    "comparison | if differs and loss < 0: | comparison: Lt to LtE": (
+        "a difference of exactly 0 has a probability of 1"
+    ),
+    'phrases | limit = f"{limit_ms / _SECOND_MS:.2f} s" if limit_ms >= _SECOND_MS else'
+    ' f"{limit_ms:.0f} ms" | comparison: GtE to Gt': "no power of 1.02 is 1,000",
+    "paired | return error if error >= _NO_SPREAD else 0.0 | comparison: GtE to Gt": _NO_TIE,
+    "paired | _NO_SPREAD = 1e-12 | constant: 1e-12 to 2e-12": _PRECISION,
+    "paired | _CASES_MAX = 10**9 | constant: 9 to 10": "gives up on billions of cases later",
+    "paired | _CASES_MAX = 10**9 | constant: 10 to 11": "gives up on billions of cases later",
+    "paired | if enough > _CASES_MAX: | comparison: Gt to GtE": (
+        "gives up on a billion of cases one doubling earlier"
+    ),
+    "planning | while not (seconds > limit_seconds or found(seconds)):"
+    " | comparison: Gt to GtE": "a tie asks the same question once more",
+    "planning | while _binomial_head(events, high, extra) > beta:"
+    " | comparison: Gt to GtE": _LARGER_STEPS,
+    "proportions | return min(1.0, float(law.p[law.p <= law.p[place] * _TIE].sum()))"
+    " | comparison: LtE to Lt": _NO_TIE,
+    "proportions | if falls(middle) > 0: | comparison: Gt to GtE": (
+        "a middle that is the crossing itself is reached from both sides"
+    ),
+    "ranks | if self._first.values.size * self._second.values.size <= _PAIRS_DIRECT:"
+    " | comparison: LtE to Lt": _SPEED,
+    "ranks | _PAIRS_DIRECT = 1_000_000  # more differences than these are counted, not listed"
+    " | constant: 1000000 to 1000001": _SPEED,
+    "ranks | _BISECTIONS = 64 | constant: 64 to 65": _PRECISION,
+    "ranks | enough = max(1, math.ceil(quantile * size - 1e-9 * size))"
+    " | constant: 1e-09 to 2e-09": _PRECISION,
+    "sign_flips | _DIGITS = 12  # of a probability; beyond them a convolution by FFT is noise"
+    " | constant: 12 to 13": _PRECISION,
+    "sign_flips | loss, gain = law.p[max(0, seen) :].sum(), law.p[: max(0, seen + 1)].sum()"
+    " | constant: 0 to 1": "the end of a law that was cut holds less than a record keeps",
+    "sign_flips | return Chances(*(min(1.0, round(float(chance), _DIGITS)) for chance in"
+    " (loss, gain))) | constant: 1.0 to 2.0": _ROUNDING,
+    "sign_flips | middle = changed.size // 2 | arithmetic: FloorDiv to Mult": _SPEED,
+    "sign_flips | middle = changed.size // 2 | constant: 2 to 3": _SPEED,
+    "sign_flips | sums = np.zeros(1, dtype=np.int64) | constant: 1 to 2": (
+        "counts each subset twice, and all of them too"
+    ),
+    "offline | if count >= math.ceil(plan.coverage * asked - 1e-9): | constant: 1e-09 to 2e-09": (
+        _PRECISION
+    ),
+    "planning | BISECTIONS = 60 | constant: 60 to 61": _PRECISION,
+    "planning | if units < 1 or control_units < 1: | boolean: Or to And": (
+        "without units in an arm no count is unlikely"
+    ),
+    "planning | return False | return: returns None": "None is as false",
+    "planning | seconds = 1 / units_per_second if units_per_second > 0 else math.inf | constant: 0 to 1": _LARGER_STEPS,
+    "planning | seconds = 1 / units_per_second if units_per_second > 0 else math.inf | constant: 1 to 2": _LARGER_STEPS,
+    "planning | seconds = 1 / units_per_second if units_per_second > 0 else math.inf | arithmetic: Div to Mult": _LARGER_STEPS,
+    "planning | seconds *= 2 | constant: 2 to 3": _LARGER_STEPS,
+    "planning | high = max(units_without_events(extra, beta), events + 1) | constant: 1 to 2": (
+        _LARGER_STEPS
+    ),
+    "planning | high *= 2 | constant: 2 to 3": _LARGER_STEPS,
+    "planning | x = np.arange(max(0, total - control_units), min(units, total) + 1,"
+    " dtype=np.float64) | constant: 1 to 2": "a count that cannot be has a weight of 0",
+    "proportions | _BISECTIONS = 60  # halves a difference to well under the nine digits that a"
+    " record keeps | constant: 60 to 61": _PRECISION,
+    "proportions | _TIE = 1 + 1e-7  # tables as likely as the seen one count as likely, whatever the"
+    " last bits say | constant: 1e-07 to 2e-07": _PRECISION,
+    "planning | return math.inf | return: returns None": (
+        "no rate above 0 has infinite odds to rule out"
+    ),
+    "proportions | return max(-1.0, difference - below), min(1.0, difference + above)"
+    " | constant: 1.0 to 2.0": _ROUNDING,
+    "proportions | p2 = min(1.0, max(0.0, p1 - difference)) | constant: 1.0 to 2.0": _ROUNDING,
+    "proportions | cosine = v / u**3 if u**3 else 0.0 | arithmetic: Pow to Mult": "both are 0 where u is",
+    "proportions | cosine = v / u**3 if u**3 else 0.0 | constant: 3 to 4": "both are 0 where u is",
+    "proportions | cosine = v / u**3 if u**3 else 0.0 | constant: 0.0 to 1.0": "where u is 0 its angle plays no part",
+    "proportions | low = _crossing(lambda delta: score_z(first, second, delta) - reach, -1.0, seen)"
+    " | constant: 1.0 to 2.0": _LARGER_STEPS,
+    "proportions | return low, _crossing(lambda delta: score_z(first, second, delta) + reach, seen,"
+    " 1.0) | constant: 1.0 to 2.0": _LARGER_STEPS,
+    "proportions | angle = (math.pi + math.acos(min(1.0, max(-1.0, cosine)))) / 3"
+    " | constant: 1.0 to 2.0": "u has the sign of v, so the cosine is never negative",
+    "proportions | return min(1.0, 1 + delta, max(0.0, delta, root)) | constant: 1.0 to 2.0": (
+        _ROUNDING
+    ),
+    "proportions | return min(1.0, 1 + delta, max(0.0, delta, root)) | constant: 1 to 2": _ROUNDING,
+    "proportions | return min(1.0, float(law.p[law.p <= law.p[place] * _TIE].sum()))"
+    " | constant: 1.0 to 2.0": _ROUNDING,
+    "comparison | for (column, value), rate in zip(keys, rates, strict=True)"
+    " | constant: True to False": "one loop fills both lists",
+    "comparison | for pair, test, p_holm in zip(pairs, tests, adjusted, strict=True):"
+    " | constant: True to False": "each is made of the one before",
+    "paired | improved=int(np.count_nonzero(differences > 0)), | constant: 0 to 1": _PRECISION,
+    "paired | reach: float = 0.0 | constant: 0.0 to 1.0": "whoever makes one says how far it reaches",
+    "paired | reach_rare: float = 0.0 | constant: 0.0 to 1.0": (
+        "whoever makes one says how far it reaches"
+    ),
+    "offline_slices | _tell(plan, needed, slice_, next(adjusted) if slice_.loss is not None else 1.0)"
+    " | constant: 1.0 to 2.0": "a slice without a case is told without it",
+    "offline_slices | for value, member in zip(column.values, members, strict=True):"
+    " | constant: True to False": "the members are split by these values",
+    "ranks | low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)"
+    " | constant: 0.0 to 1.0": "among time-outs alone every difference is 0",
+    "ranks | never = high + 2 * self._spread + 1 | constant: 2 to 3": "farther out is as far out",
+    "ranks | never = high + 2 * self._spread + 1 | constant: 1 to 2": "farther out is as far out",
+    "ranks | if self._first.values.size * self._second.values.size <= _PAIRS_DIRECT:"
+    " | arithmetic: Mult to Div": _SPEED,
+    "paired | return 0.0 | return: returns None": "None is as false, and one unit asks no further",
+    "paired | low: float = -1.0 | constant: 1.0 to 2.0": "cut at the least that is possible anyway",
+    "paired | high: float = 1.0 | constant: 1.0 to 2.0": "cut at the most that is possible anyway",
+    "paired | int(np.count_nonzero(differences > 0)), | constant: 0 to 1": _PRECISION,
+    "paired | short, enough = loss.cases, 2 * loss.cases | constant: 2 to 3": _LARGER_STEPS,
+    "paired | short, enough = enough, 2 * enough | constant: 2 to 3": _LARGER_STEPS,
 }

@@ -16,10 +16,21 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 
+import pytest
 from changes import Mutant
 
 TIMES_SLOWER = 2.5  # than the tests without a change: then it hangs, which a test has noticed
 LEAST_SECONDS = 30.0
+SLOW_TO_IMPORT = (
+    "numpy",
+    "scipy.stats",
+    "scipy.special",
+    "pydantic",
+    "statsmodels.stats.multitest",
+    "statsmodels.stats.proportion",
+    "statsmodels.stats.weightstats",
+)
+OPTIONS = ("-x", "-q", "-p", "no:cacheprovider", "--no-header")
 COPIED = ("rampway", "workflows", "activities", "workers", "clients", "tests", "pyproject.toml")
 
 
@@ -50,8 +61,21 @@ def warm_up(copy: Path) -> None:
     os.chdir(copy)
     sys.path.insert(0, str(copy))
     os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = str(copy / ".hypothesis")
-    for name in ("numpy", "scipy.stats", "scipy.special", "pydantic"):
+    sys.dont_write_bytecode = False  # else each fork compiles the plugins and the tests anew
+    for name in SLOW_TO_IMPORT:
         importlib.import_module(name)
+    _run_nothing(copy / "tests" / "test_nothing.py")
+
+
+def _run_nothing(path: Path) -> None:
+    """A run in which pytest loads its plugins, and hypothesis with them: half of a trial's time."""
+    path.write_text(
+        "import hypothesis.strategies\n\n\ndef test_nothing() -> None: ...\n", encoding="utf-8"
+    )
+    code = pytest.main([*OPTIONS, str(path)])
+    path.unlink()
+    if code:
+        raise RuntimeError("pytest does not even run a test of nothing; run it here to see why")
 
 
 def seconds_of(tests: Sequence[str]) -> float:
@@ -110,10 +134,7 @@ def _start(mutant: Mutant | None, tests: Sequence[str]) -> int:
         os.dup2(silent, 2)
         if mutant is not None:
             sys.meta_path.insert(0, _Instead(mutant))
-        import pytest  # noqa: PLC0415 - plugins must load after the fork, for their assertions
-
-        options = ["-x", "-q", "-p", "no:cacheprovider", "--no-header"]
-        code = int(pytest.main([*options, *tests], plugins=[_Hurry()]))
+        code = int(pytest.main([*OPTIONS, *tests], plugins=[_Hurry()]))
     finally:
         os._exit(code)
 
