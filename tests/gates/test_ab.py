@@ -163,3 +163,9 @@ def test_two_days_of_harmless_looks_breach_no_more_often_than_the_budget() -> No
         breaches += look(rows, plan).verdict is Verdict.BREACH
 
     assert breaches / holds <= 0.1 + 3 * math.sqrt(0.1 * 0.9 / holds)
+
+
+def test_an_ab_without_gates_exposes_nobody_and_is_no_data() -> None:
+    verdict = look(steady(60, EVEN), ab_plan().model_copy(update={"gates": ()}))
+
+    assert (verdict.verdict, verdict.exposed) == (Verdict.NO_DATA, 0)

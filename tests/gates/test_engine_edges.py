@@ -224,20 +224,23 @@ def test_a_slice_that_reaches_past_its_window_spends_no_more_than_the_window_has
     alpha, late, hold = 0.4, 0.5, 6
     harm = watch(late=late, alpha=alpha, hold=hold)
     whole, window = Spender(), Spender()
+    coins = binomial(1_000, 0.5)  # so many that hardly a part of a budget is left
 
-    harm.look(4, COINS, 0)  # the two slices before it were lost, so it belongs to the first window
+    harm.look(4, coins, 0)  # the two slices before it were lost, so it belongs to the first window
 
-    whole.upper(COINS, (1 - late) * alpha * 4 / hold)
-    window.upper(COINS, late * alpha / 3)
+    whole.upper(coins, (1 - late) * alpha * 4 / hold)
+    window.upper(coins, late * alpha / 3)
     assert harm.spent == pytest.approx(whole.spent + window.spent, rel=1e-12)
 
 
 def test_a_proof_may_pass_at_the_very_bit_that_rounding_allows() -> None:
-    proof = ProofWatch(beta=0.5, hold_seconds=1800)
+    proof, early = (ProofWatch(beta=0.5, hold_seconds=1800) for _ in range(2))
 
     proof.look(1800 * (1 - 1e-9), COINS, mute=False)
+    early.look(1800 * (1 - 1.5e-9), COINS, mute=False)
 
     assert proof.pass_at is not None
+    assert early.pass_at is None
 
 
 @pytest.mark.parametrize(

@@ -2,80 +2,19 @@
 
 import math
 
-import numpy as np
 import pytest
-from evidence_builders import evidence_of, step_plan
+from evidence_builders import evidence_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from judged_answers import EVEN, WORSE, gate, judged, plan_of, weigh
 from pydantic import JsonValue
 
-from rampway.gates.means import MarginProof
-from rampway.gates.plans import Must, QualityGate, Role, Spending, StepPlan
+from rampway.gates import quality
+from rampway.gates.means import MarginProof, MeanDifference
+from rampway.gates.plans import Must, QualityGate, Role
+from rampway.gates.proportions import Hits, fisher_exact_p
 from rampway.gates.quality import QualityTally
 from rampway.gates.verdicts import GateVerdict, Verdict
-
-# A minute: 30 candidate and 270 baseline answers on a scale of five, both with 85 % at the top.
-EVEN = [[4, 25, 229], [3, 3, 23], [0, 2, 18]]
-WORSE = [[4, 18, 229], [3, 6, 23], [0, 6, 18]]
-SCORES = np.asarray([0.04, 0.03, 0.03, 0.05, 0.85])  # of 0 to 4
-
-
-def gate(
-    *,
-    levels: int = 5,
-    alpha: float = 0.05,
-    late: float = 0.25,
-    spending: Spending = Spending.OPEN,
-    margin_sd: float | None = 0.1,
-    role: Role = Role.GUARD,
-) -> QualityGate:
-    return QualityGate(
-        levels=levels, alpha=alpha, late=late, spending=spending, margin_sd=margin_sd, role=role
-    )
-
-
-def plan_of(quality: QualityGate, must: Must = Must.PROVE) -> StepPlan:
-    return step_plan(must=must).model_copy(update={"quality": quality})
-
-
-def judged(
-    slices: int, cells: list[list[int]], *, unjudged: tuple[int, int] = (0, 0)
-) -> list[JsonValue]:
-    return [[n, [list(cell) for cell in cells], *unjudged] for n in range(slices)]
-
-
-def weigh(
-    rows: list[JsonValue],
-    quality: QualityGate | None = None,
-    *,
-    must: Must = Must.PROVE,
-    sealed: int | None = None,
-) -> GateVerdict:
-    quality = quality or gate()
-    tally = QualityTally(plan_of(quality, must), quality)
-    tally.take(evidence_of(rows, stream="quality", sealed=sealed))
-    verdict, _ = tally.answer(tally.slices.seconds)
-    return verdict
-
-
-def scored(
-    dice: np.random.Generator, slices: int, candidate: np.ndarray, units: tuple[float, float]
-) -> list[JsonValue]:
-    rows: list[JsonValue] = []
-    for index in range(slices):
-        new = dice.multinomial(dice.poisson(units[0]), candidate).tolist()
-        old = dice.multinomial(dice.poisson(units[1]), SCORES).tolist()
-        cells = [[score, a, b] for score, (a, b) in enumerate(zip(new, old, strict=True))]
-        rows.append([index, cells, 0, 0])
-    return rows
-
-
-def lower_by(sds: float) -> np.ndarray:
-    """The usual scores with some answers lost altogether: the mean falls by so many sd."""
-    scale = np.arange(SCORES.size)
-    mean = SCORES @ scale
-    part = sds * math.sqrt(SCORES @ (scale - mean) ** 2) / mean
-    return (1 - part) * SCORES + part * (scale == 0)
 
 
 def test_without_a_slice_or_a_judged_answer_there_is_no_data() -> None:
@@ -218,6 +157,13 @@ def test_a_judge_that_spares_one_arm_makes_the_hold_wait() -> None:
     )
 
 
+def test_a_judge_that_differs_by_less_than_one_in_a_thousand_is_believed() -> None:
+    rows = judged(30, EVEN)
+    rows[3] = [3, [list(cell) for cell in EVEN], 9, 20]  # p = 0.0016 of 909 and 8,120
+
+    assert weigh(rows, gate(margin_sd=0.3)).verdict is Verdict.PASS
+
+
 def test_a_breach_stays_one_when_the_judge_fails_too() -> None:
     assert weigh(judged(30, WORSE, unjudged=(9, 9))).verdict is Verdict.BREACH
 
@@ -234,6 +180,7 @@ def test_a_breach_stays_one_when_the_judge_fails_too() -> None:
         [29, [["4", 1, 1]], 0, 0],
         [29, [[4, 10**6, 1]], 0, 0],
         [29, EVEN, None, 0],
+        [None, EVEN, 0, 0],
         [29, EVEN, 0, math.nan],
         [29, "EVEN", 0, 0],
         None,
@@ -308,52 +255,6 @@ def test_more_lost_levels_never_turn_a_breach_into_a_pass(lost: int, more: int) 
         assert weigh(many).verdict is Verdict.BREACH
 
 
-@pytest.mark.parametrize("units", [(5, 45), (30, 270)], ids=["1 rps judged", "5 rps judged"])
-def test_harmless_candidates_breach_no_more_often_than_the_budget(
-    units: tuple[float, float],
-) -> None:
-    dice = np.random.default_rng(11)
-    quality = gate(alpha=0.1, spending=Spending.POWER)
-    holds = 250
-
-    breaches = sum(
-        weigh(scored(dice, 30, SCORES, units), quality, must=Must.SCREEN).verdict is Verdict.BREACH
-        for _ in range(holds)
-    )
-
-    assert breaches / holds <= 0.1 + 3 * math.sqrt(0.1 * 0.9 / holds)
-
-
-def test_a_fifth_of_a_standard_deviation_is_found_within_eight_minutes() -> None:
-    dice = np.random.default_rng(12)
-    quality = gate(late=0, spending=Spending.POWER)
-
-    found = [
-        weigh(scored(dice, 30, lower_by(0.2), (30, 270)), quality).crossed_at_seconds or math.inf
-        for _ in range(101)
-    ]
-
-    assert np.median(found) <= 8 * 60
-
-
-def test_a_candidate_at_the_margin_passes_no_more_often_than_beta() -> None:
-    dice = np.random.default_rng(13)
-    quality = gate(alpha=1e-6, margin_sd=0.2)
-    holds = 150
-
-    passes = 0
-    for _ in range(holds):
-        rows = scored(dice, 60, lower_by(0.2), (6, 54))
-        tally = QualityTally(plan_of(quality), quality)
-        for n in range(30, 61, 3):
-            tally.take(evidence_of(rows[:n], stream="quality"))
-            if tally.answer(n * 60)[0].verdict is Verdict.PASS:
-                passes += 1
-                break
-
-    assert passes / holds <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / holds)
-
-
 def test_a_proof_at_the_hold_end_spends_four_fifths_of_beta() -> None:
     proof = MarginProof(beta=0.05, hold_seconds=100)
 
@@ -366,18 +267,141 @@ def test_a_proof_at_the_hold_end_spends_four_fifths_of_beta() -> None:
     assert proof.passed
 
 
-def test_a_proof_looked_at_for_long_keeps_its_budget() -> None:
-    dice = np.random.default_rng(14)
-    holds = 150
-    passes = 0
-    for _ in range(holds):
-        proof = MarginProof(beta=0.05, hold_seconds=30)
-        path = np.cumsum(dice.normal(0, 1, 90))
-        for n in range(30, 91):
-            proof.look(n, path[n - 1] / math.sqrt(n), float(n))
-            if proof.passed:
-                passes += 1
-                break
+def answer(
+    rows: list[JsonValue], quality: QualityGate, *, must: Must = Must.PROVE
+) -> tuple[GateVerdict, float | None]:
+    tally = QualityTally(plan_of(quality, must), quality)
+    tally.take(evidence_of(rows, stream="quality"))
+    return tally.answer(tally.slices.seconds)
 
-    assert passes / holds <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / holds)
-    assert passes / holds >= 0.02
+
+def test_during_the_hold_a_proof_waits_for_the_answers_that_its_margin_takes() -> None:
+    short, wait = answer(judged(10, EVEN), gate(margin_sd=0.1))
+    enough, rest = answer(judged(10, EVEN), gate(margin_sd=0.5))
+
+    # 14.5 units of information, and the baseline has nine times the units.
+    assert short.units_needed == math.ceil(14.5 * (1 + 1 / 9) / 0.1**2) - 300
+    assert wait == pytest.approx(short.units_needed * 2)
+    assert (enough.units_needed, rest) == (0, 1200)
+
+
+def test_a_screen_waits_for_its_hold_and_for_no_more_answers() -> None:
+    verdict, wait = answer(judged(10, EVEN), gate(), must=Must.SCREEN)
+
+    assert (verdict.units_needed, wait) == (0, 1200)
+
+
+def test_without_an_answer_of_both_arms_nobody_knows_how_long_a_proof_takes() -> None:
+    for cells in ([[4, 30, 0]], [[4, 0, 270]]):
+        verdict, wait = answer(judged(10, cells), gate())
+
+        assert verdict.verdict is Verdict.INCONCLUSIVE
+        assert (verdict.units_needed, wait) == (None, None)
+
+
+def test_arms_that_each_have_one_score_prove_nothing_by_their_mean() -> None:
+    verdict = weigh(judged(30, [[4, 5, 0], [3, 0, 45]]))
+
+    assert verdict.verdict is Verdict.INCONCLUSIVE
+    assert "and these are too few to tell; 1,462 more judged candidate answers" in verdict.why
+
+
+def test_arms_that_are_never_judged_in_the_same_slice_prove_nothing() -> None:
+    by_turns = [
+        [n, [[4, 20, 0], [3, 5, 0]] if n % 2 else [[4, 0, 90], [3, 0, 9]], 0, 0] for n in range(40)
+    ]
+
+    assert weigh(by_turns).verdict is Verdict.INCONCLUSIVE
+    assert weigh(by_turns, gate(margin_sd=0.5)).units_needed == 1  # there are enough to plan with
+
+
+def test_a_judge_may_fail_as_often_as_its_limit_says() -> None:
+    at_limit = judged(30, [[4, 19, 171]], unjudged=(1, 9))  # 5 % of both
+
+    assert weigh(at_limit, must=Must.SCREEN).verdict is Verdict.PASS
+
+
+def test_a_judge_that_differs_just_as_much_as_chance_may_is_believed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = judged(30, EVEN, unjudged=(1, 1))
+    monkeypatch.setattr(quality, "JUDGES_ALIKE_P", fisher_exact_p(Hits(30, 930), Hits(30, 8130)))
+
+    assert weigh(rows, gate(margin_sd=0.3)).verdict is Verdict.PASS
+
+
+def test_a_limit_at_the_margin_is_no_pass() -> None:
+    # The one candidate answer lost the whole scale, the baseline's sd is half of it: just 2 sd.
+    rows = [[0, [[1, 0, 6], [0, 1, 0]], 0, 0], *[[n, [], 0, 0] for n in range(1, 30)]]
+
+    verdict = weigh(rows, gate(levels=2, margin_sd=2.0))
+
+    assert verdict.verdict is Verdict.INCONCLUSIVE
+    assert "at least -2.000; PASS above -2.000 sd" in verdict.why
+    assert verdict.units_needed == 1
+
+
+def test_a_mean_at_the_margin_says_that_no_number_of_answers_decides() -> None:
+    at_margin = [[1, 1, 2], [0, 3, 2]]  # -0.25 levels, and half a level is one sd
+    rows = [*judged(9, at_margin), *[[n, [], 0, 0] for n in range(9, 30)]]
+
+    verdict = weigh(rows, gate(levels=2, alpha=1e-6, margin_sd=0.5))
+
+    assert verdict.verdict is Verdict.INCONCLUSIVE
+    assert verdict.units_needed is None
+    assert verdict.why.endswith("too close to the margin to say how many more answers decide")
+
+
+def test_a_slice_may_hold_a_million_judged_answers() -> None:
+    most = weigh(judged(30, [[4, 10**5, 9 * 10**5]]), must=Must.SCREEN)
+    more = weigh(judged(30, [[4, 10**5, 9 * 10**5 + 1]]), must=Must.SCREEN)
+
+    assert (most.verdict, more.verdict) == (Verdict.PASS, Verdict.NO_DATA)
+
+
+def test_a_screen_that_is_nearly_over_waits_for_a_part_of_a_second() -> None:
+    quality = gate()
+    plan = plan_of(quality, Must.SCREEN).model_copy(update={"hold_seconds": 60.5})
+    tally = QualityTally(plan, quality)
+    tally.take(evidence_of(judged(1, EVEN), stream="quality"))
+
+    assert tally.answer(60)[1] == 0.5
+
+
+def test_answers_that_are_nearly_all_alike_are_missing_as_their_bound_shrinks() -> None:
+    rows = judged(30, [[4, 2, 20], [3, 0, 0]])
+    rows[0] = [0, [[4, 2, 15], [3, 0, 5]], 0, 0]
+    sd = math.sqrt(5 / 600 * (1 - 5 / 600))
+    limit = 4 * (1 - 0.05 ** (1 / 60)) / sd
+
+    verdict = weigh(rows)
+
+    assert verdict.units_needed == math.ceil(60 * (limit / 0.1 - 1))
+
+
+def limit_of_even() -> tuple[float, float]:
+    """The mean difference of half an hour of EVEN, and how far under it the limit is, in sd."""
+    mean, proof = MeanDifference(5), MarginProof(beta=0.05, hold_seconds=1800)
+    for _ in range(30):
+        mean.add([(score, new, old) for score, new, old in EVEN])
+    proof.look(1800, 0.0, 1.0)
+    assert proof.critical_z is not None
+    reach = proof.critical_z * mean.standard_error() / mean.baseline_sd
+    return mean.levels / mean.baseline_sd, reach
+
+
+def test_answers_are_missing_as_the_error_shrinks_with_its_root() -> None:
+    mean, reach = limit_of_even()
+
+    verdict = weigh(judged(30, EVEN), gate(margin_sd=0.05))
+
+    assert verdict.units_needed == math.ceil(900 * ((reach / (mean + 0.05)) ** 2 - 1))
+
+
+def test_a_limit_that_just_misses_the_margin_is_short_of_one_answer() -> None:
+    mean, reach = limit_of_even()
+
+    verdict = weigh(judged(30, EVEN), gate(margin_sd=(reach - mean) * (1 - 1e-6)))
+
+    assert verdict.verdict is Verdict.INCONCLUSIVE
+    assert verdict.units_needed == 1

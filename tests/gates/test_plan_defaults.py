@@ -82,8 +82,9 @@ DEFAULTS: dict[type[Fact], dict[str, Any]] = {
         "quality": None,
         "probes": None,
         "sample_ratio": None,
+        "metrics": (),
     },
-    AbPlan: {**WATCH, "kind": "ab", "slices_per_look": 6, "sample_ratio": None},
+    AbPlan: {**WATCH, "kind": "ab", "slices_per_look": 6, "sample_ratio": None, "metrics": ()},
     ShadowPlan: {
         **SPENDING,
         **WATCH,

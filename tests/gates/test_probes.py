@@ -61,6 +61,7 @@ def test_probes_without_a_failure_pass_at_the_end_of_the_hold() -> None:
 def test_the_verdict_says_which_failure_rate_is_excluded() -> None:
     during, done = weigh(probed(4, GOOD)), weigh(probed(30, GOOD))
     flaky, few = weigh(probed(30, FLAKY)), weigh(probed(1, (1, 0, 0, 0, 0)))
+    assert (flaky.candidate.bad, flaky.baseline.bad, flaky.baseline.units) == (30, 30, 150)
 
     assert during.why == (
         "0 of 16 probes, under 19 % (exactly 17.1 %) with 95 % confidence; 26 min of the hold to go"
@@ -80,6 +81,7 @@ def test_a_hard_probe_that_failed_twice_is_a_breach_at_once_whatever_the_budget(
     assert verdict.verdict is Verdict.BREACH
     assert verdict.crossed_at_seconds == 240
     assert verdict.why == "the candidate failed 1 hard probe twice in a row; one is a BREACH"
+    assert verdict.candidate.units == verdict.baseline.units == 16
 
 
 def test_a_hard_failure_without_any_pair_is_a_breach_too() -> None:

@@ -25,6 +25,7 @@ from rampway.gates.plans import (
     StagePlan,
     StepPlan,
 )
+from rampway.gates.verdicts import OfflineVerdict, StageVerdict
 from rampway.gates.weigh import freeze, weigh
 from rampway.release.plan import compile_plan
 from rampway.release.records import Target
@@ -136,33 +137,38 @@ def paired(worse: float, *, graded: bool) -> PairedCases:
     )
 
 
-def digests() -> dict[str, str]:
-    """The verdicts' digests as they are on this machine."""
-    stages = {name: weigh(plan, seen).digest for name, plan, seen in stage_cases()}
-    return stages | {name: weigh_offline(plan, seen).digest for name, plan, seen in offline_cases()}
+def verdicts() -> dict[str, StageVerdict | OfflineVerdict]:
+    """The verdicts as they are on this machine."""
+    offline = {name: weigh_offline(plan, seen) for name, plan, seen in offline_cases()}
+    return offline | {name: weigh(plan, seen) for name, plan, seen in stage_cases()}
 
 
 @pytest.fixture(scope="module")
-def here() -> dict[str, str]:
-    return digests()
+def here() -> dict[str, StageVerdict | OfflineVerdict]:
+    return verdicts()
 
 
-def test_every_recorded_verdict_comes_out_the_same_here(here: dict[str, str]) -> None:
+def test_every_recorded_verdict_comes_out_the_same_here(
+    here: dict[str, StageVerdict | OfflineVerdict],
+) -> None:
     recorded = json.loads(RECORDED.read_text())
 
-    changed = [name for name, digest in recorded.items() if here.get(name) != digest]
+    changed = [name for name, digest in recorded.items() if here[name].digest != digest]
     assert changed == []
     assert here.keys() == recorded.keys()
 
 
-def test_the_recorded_verdicts_are_of_every_kind(here: dict[str, str]) -> None:
-    said = {weigh(plan, seen).verdict.value for _, plan, seen in stage_cases()}
-    said |= {weigh_offline(plan, seen).verdict.value for _, plan, seen in offline_cases()}
+def test_the_recorded_verdicts_are_of_every_kind(
+    here: dict[str, StageVerdict | OfflineVerdict],
+) -> None:
+    said = {verdict.verdict.value for verdict in here.values()}
 
     assert {"PASS", "BREACH"} <= said
-    assert len(set(here.values())) == len(here)
+    assert len({verdict.digest for verdict in here.values()}) == len(here)
 
 
 if __name__ == "__main__":
-    RECORDED.write_text(json.dumps(digests(), indent=1) + "\n")
+    RECORDED.write_text(
+        json.dumps({name: each.digest for name, each in verdicts().items()}, indent=1) + "\n"
+    )
     sys.stdout.write(f"{RECORDED.name} written\n")

@@ -1,12 +1,29 @@
 """What a gate's role does to its stage: guards decide, watchers pin, informers only tell."""
 
+from typing import TYPE_CHECKING
+
 import pytest
 from evidence_builders import error_gate, evidence_of_streams, steady, step_plan
 from pydantic import JsonValue
 
-from rampway.gates.plans import Must, ProbeGate, QualityGate, RateGate, Role, StepPlan
+from rampway.gates.plans import (
+    Must,
+    ProbeGate,
+    QualityGate,
+    RateGate,
+    Role,
+    SampleRatioGate,
+    StepPlan,
+)
+from rampway.gates.probes import ProbeTally
+from rampway.gates.quality import QualityTally
+from rampway.gates.rates import RateTally
+from rampway.gates.sample_ratio import RatioTally
 from rampway.gates.verdicts import Verdict
 from rampway.gates.weigh import weigh
+
+if TYPE_CHECKING:
+    from rampway.gates.stages import Tally
 
 CLEAN = [150, 1, 2850, 28]
 BROKEN = [150, 150, 2850, 28]
@@ -149,3 +166,30 @@ def test_a_step_whose_units_no_rate_gate_counts_never_passes() -> None:
     assert verdict.gates[0].verdict is Verdict.PASS
     assert verdict.verdict is Verdict.INCONCLUSIVE
     assert verdict.why == "5 % asks for 300 candidate units, 0 were counted"
+
+
+@pytest.mark.parametrize(("units", "stage"), [(4_500, Verdict.PASS), (4_501, Verdict.INCONCLUSIVE)])
+def test_a_step_that_probes_decide_asks_for_its_units_and_not_one_more(
+    units: int, stage: Verdict
+) -> None:
+    plan = step_plan(second_gate(Role.INFORM), must=Must.SCREEN, units=units)
+    plan = plan.model_copy(update={"probes": ProbeGate(alpha=0.003)})
+    rows = {"refusal": steady(30, CLEAN), "safety": judged(30, [9, 0, 0, 1, 0])}
+
+    verdict = weigh(plan, evidence_of_streams(rows))
+
+    assert verdict.exposed == 4_500
+    assert verdict.verdict is stage
+
+
+def test_a_tally_that_has_not_looked_yet_has_sealed_nothing() -> None:
+    quality, probes = QualityGate(levels=2, alpha=0.003), ProbeGate(alpha=0.003)
+    tallies: list[Tally] = [
+        RateTally(step_plan(), error_gate()),
+        QualityTally(step_plan(), quality),
+        ProbeTally(step_plan(), probes),
+        RatioTally(step_plan(), SampleRatioGate()),
+    ]
+
+    for tally in tallies:
+        assert (tally.slices.sealed, tally.slices.seconds, tally.slices.rows) == (0, 0, ())

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import special, stats
 
+from rampway.gates import sample_ratio
 from rampway.gates.plans import Must, RateGate, SampleRatioGate, StepPlan
 from rampway.gates.sample_ratio import EValue
 from rampway.gates.verdicts import GateVerdict, StageVerdict, Verdict
@@ -279,3 +280,58 @@ def test_what_was_lost_is_counted_anew_when_either_stream_changed_its_past(chang
     ]
     assert looks == first_looks
     assert ratio(looks[-1]).crossed_at_seconds is not None
+
+
+def test_what_the_last_slice_lost_counts_at_once() -> None:
+    plan = split_plan(error_gate(), refusal_gate())
+    rows: dict[str, list[JsonValue]] = {
+        "error": steady(3, [150, 0, 2850, 0]),
+        "refusal": steady(3, [135, 0, 2849, 0]),
+    }
+
+    assert ratio(weigh(plan, evidence_of_streams(rows))).crossed_at_seconds == 180
+
+
+def test_an_e_value_that_just_reaches_the_limit_is_a_mismatch() -> None:
+    e_value = EValue(share=0.05, concentration=1000, limit=1)
+
+    e_value.add(0, 0, 60)  # nothing was seen: exactly 1
+
+    assert e_value.mismatch
+    assert e_value.crossed_at_seconds == 60
+
+
+def test_the_largest_e_value_that_is_shown_is_shown_as_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sample_ratio, "_E_SHOWN_MAX", 1)
+
+    assert EValue(share=0.05, concentration=1000, limit=1000).words == "1"
+
+
+def test_a_stream_that_is_sealed_before_the_units_waits_for_them() -> None:
+    plan = split_plan(error_gate(), refusal_gate())
+    rows: dict[str, list[JsonValue]] = {
+        "error": steady(3, [150, 0, 2850, 0]),
+        "refusal": steady(3, [135, 0, 2849, 0]),
+    }
+    weigher = Weigher(plan)
+    weigher.look(evidence_of_streams(rows | {"error": []}, sealed={"error": 0, "refusal": 3}))
+
+    found = weigher.look(evidence_of_streams(rows))
+
+    assert found == weigh(plan, evidence_of_streams(rows))
+    assert ratio(found).crossed_at_seconds == 180
+
+
+def test_the_mismatch_that_was_found_first_is_the_one_told() -> None:
+    plan = split_plan(error_gate(), refusal_gate())
+    rows: dict[str, list[JsonValue]] = {
+        "error": [*steady(5, [150, 0, 2850, 0]), [5, 3000, 0, 0, 0]],
+        "refusal": [*steady(5, [135, 0, 2849, 0]), [5, 3000, 0, 0, 0]],
+    }
+
+    found = ratio(weigh(plan, evidence_of_streams(rows)))
+
+    assert found.crossed_at_seconds == 180
+    assert found.why.startswith("refusal lost 45 of the candidate's units")

@@ -106,3 +106,46 @@ def test_settling_freezes_the_controls_last_rate() -> None:
 
 def test_a_shadow_has_nothing_to_freeze() -> None:
     assert freeze(shadow_plan(), measured(), units_min=1) == shadow_plan()
+
+
+def test_a_baseline_that_failed_every_unit_is_measured_as_such() -> None:
+    plan = frozen_step(measured(bad={"error": 10_000}))
+
+    assert plan.gates[0].baseline_rate == 1.0
+
+
+def test_a_baseline_without_a_bad_unit_is_measured_as_such() -> None:
+    plan = frozen_step(measured(bad={"error": 0}))
+
+    assert plan.gates[0].baseline_rate == 0.0
+
+
+def test_a_bucket_that_no_latency_fell_into_is_no_broken_count() -> None:
+    plan = frozen_step(measured(latency={50: 0, 100: 9_600, 200: 400}))
+
+    assert (plan.gates[1].threshold_bucket, plan.gates[1].baseline_rate) == (100, 0.04)
+
+
+def test_a_threshold_at_the_time_out_is_none() -> None:
+    timed_out = frozen_step(measured(latency={100: 9_000, 100_000: 1_000}))
+    slow = frozen_step(measured(latency={100: 9_000, 99_999: 1_000}))
+
+    assert timed_out.gates[1].threshold_bucket is None
+    assert slow.gates[1].threshold_bucket == 99_999
+
+
+def test_one_unit_is_enough_for_a_baseline_when_no_more_are_asked() -> None:
+    plan = frozen_step(measured(units=1, bad={"error": 1}, latency={100: 1}), units_min=0)
+
+    assert plan.gates[0].baseline_rate == 1.0
+    assert (plan.gates[1].threshold_bucket, plan.gates[1].baseline_rate) == (100, 0.0)
+
+
+def test_a_count_just_at_the_quantile_is_enough_whatever_the_float_says() -> None:
+    gate = latency_gate(threshold_bucket=None).model_copy(update={"quantile": 0.55})
+    assert 0.55 * 100 > 55  # in floats
+
+    plan = freeze(step_plan(gate), measured(units=100, latency={100: 55, 200: 45}), units_min=100)
+
+    assert isinstance(plan, StepPlan)
+    assert plan.gates[0].threshold_bucket == 100

@@ -10,12 +10,13 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from changes import Mutant, mutants_of
+from collected import quick_kills
 from survivors import REASONS
-from trials import LEAST_SECONDS, TIMES_SLOWER, copy_tree, seconds_of, trials, warm_up
+from trials import LEAST_SECONDS, TIMES_SLOWER, Trial, copy_tree, seconds_of, trials, warm_up
 
 ROOT = Path(__file__).resolve().parents[2]
 HOME = ROOT / ".rampway" / "mutants"
@@ -23,19 +24,17 @@ PAGE = ROOT / "benchmarks" / "MUTANTS.md"
 KILLED_LEAST = 0.95
 
 # The tests that know a module, the quickest to notice first.
-_RATES = ("test_rates", "test_rate_rows", "test_weigh", "test_roles")
-_SEQUENTIAL = ("test_stages", "test_roles", "test_weigher", "test_fail_closed")
 _OFFLINE = ("test_offline", "test_offline_safety", "test_offline_slices")
 TESTS: dict[str, tuple[str, ...]] = {
-    "ab": ("test_ab", "test_recorded_verdicts"),
+    "ab": ("test_ab", "test_roles"),
     "advice": ("test_advice",),
-    "bounds": ("test_bounds", "test_rates", "test_paired", "test_vectors"),
+    "bounds": ("test_bounds_by_hand", "test_bounds", "test_vectors"),
     "comparison": ("test_arms_compared",),
-    "draws": ("test_draws", "test_online_quality"),
-    "engine": ("test_engine_edges", "test_engine", "test_rates", "test_shadow", "test_settling"),
+    "draws": ("test_draws_moments", "test_draws"),
+    "engine": ("test_engine_edges", "test_engine", "test_vectors", "test_settling"),
     "evidence": ("test_plain_facts", "test_offline"),
     "facts": ("test_plain_facts",),
-    "means": ("test_online_quality", "test_draws", "test_recorded_verdicts"),
+    "means": ("test_means", "test_online_quality"),
     "offline": _OFFLINE,
     "offline_safety": ("test_offline_safety", "test_offline"),
     "offline_slices": ("test_offline_slices", "test_offline"),
@@ -43,20 +42,20 @@ TESTS: dict[str, tuple[str, ...]] = {
     "phrases": ("test_phrases",),
     "planning": ("test_planning_limits", "test_planning"),
     "plans": ("test_plan_defaults",),
-    "probes": ("test_probes", "test_recorded_verdicts"),
+    "probes": ("test_probes", "test_roles"),
     "proportions": ("test_proportions",),
-    "quality": ("test_online_quality", "test_recorded_verdicts"),
+    "quality": ("test_online_quality", "test_roles"),
     "ranks": ("test_ranks_ends", "test_ranks"),
-    "rates": (*_RATES, "test_error_rates", "test_recorded_verdicts"),
-    "sample_ratio": ("test_sample_ratio", "test_roles", "test_recorded_verdicts"),
-    "settling": ("test_settling", "test_recorded_verdicts"),
-    "shadow": ("test_shadow", "test_recorded_verdicts"),
+    "rates": ("test_rates_waits", "test_roles", "test_rates", "test_rate_rows", "test_weigh"),
+    "sample_ratio": ("test_sample_ratio", "test_roles"),
+    "settling": ("test_settling", "test_weigh"),
+    "shadow": ("test_shadow_limits", "test_shadow"),
     "sign_flips": ("test_paired",),
-    "slices": ("test_rate_rows", "test_rates", "test_shadow", "test_fail_closed"),
-    "stages": (*_SEQUENTIAL, "test_rates"),
-    "steps": (*_SEQUENTIAL, "test_weigh"),
+    "slices": ("test_slices", "test_rate_rows", "test_shadow", "test_fail_closed"),
+    "stages": ("test_stages", "test_roles", "test_weigh", "test_settling", "test_fail_closed"),
+    "steps": ("test_stages", "test_weigh", "test_roles", "test_fail_closed"),
     "verdicts": ("test_verdicts", "test_roles", "test_offline"),
-    "weigh": ("test_weigh", "test_weigher", "test_fail_closed"),
+    "weigh": ("test_weigh", "test_stages", "test_fail_closed"),
 }
 
 
@@ -68,7 +67,14 @@ def main() -> int:
     warm_up(copy)
     for module in asked.module or TESTS:
         try:
-            _try(module, copy, limit=asked.limit, cores=asked.cores, only=asked.kind)
+            _try(
+                module,
+                copy,
+                limit=asked.limit,
+                cores=asked.cores,
+                only=asked.kind,
+                quick=asked.quick,
+            )
         except KeyboardInterrupt:
             _say("\nStopped; what was tried is kept.")
             break
@@ -76,7 +82,9 @@ def main() -> int:
     return 0 if enough else 1
 
 
-def _try(module: str, copy: Path, *, limit: int | None, cores: int, only: str | None) -> None:
+def _try(
+    module: str, copy: Path, *, limit: int | None, cores: int, only: str | None, quick: bool
+) -> None:
     tests = [path for path in map(_test_path, TESTS[module]) if (copy / path).exists()]
     stamp = _stamp([f"rampway/gates/{module}.py"], copy)
     tests_stamp = _stamp(tests, copy)
@@ -94,11 +102,11 @@ def _try(module: str, copy: Path, *, limit: int | None, cores: int, only: str | 
     if not mutants:
         _say(f"{module}: all {len(asked)} tried before")
         return
-    limit_seconds = max(LEAST_SECONDS, TIMES_SLOWER * seconds_of(tests))
+    _say(f"{module}: {len(mutants)} to try")
     began = time.monotonic()
-    survived = 0
     with (HOME / "trials.jsonl").open("a", encoding="utf-8") as log:
-        for number, trial in enumerate(trials(mutants, tests, limit_seconds, cores), start=1):
+
+        def keep(trial: Trial) -> None:
             record = {
                 "key": _key(trial.mutant),
                 "stamp": stamp,
@@ -112,10 +120,34 @@ def _try(module: str, copy: Path, *, limit: int | None, cores: int, only: str | 
             }
             log.write(json.dumps(record) + "\n")
             log.flush()
-            survived += trial.outcome == "survived"
-            left = (time.monotonic() - began) / number * (len(mutants) - number)
-            progress = f"{module}: {number}/{len(mutants)}, {survived} survived, {left:.0f} s to go"
-            _say(f"\r{progress:70}", end="")
+
+        killed: set[str] = set()
+        for trial in quick_kills(mutants, tests, cores):
+            keep(trial)
+            killed.add(_key(trial.mutant))
+        left = [mutant for mutant in mutants if _key(mutant) not in killed]
+        _say(f"{module}: {len(killed)} killed in {time.monotonic() - began:.0f} s")
+        if quick:
+            for mutant in left:
+                _say(f"  {mutant.line}: {mutant.key}")
+        else:
+            _try_slowly(left, tests, cores, keep)
+
+
+def _try_slowly(
+    mutants: Sequence[Mutant], tests: Sequence[str], cores: int, keep: Callable[[Trial], None]
+) -> None:
+    if not mutants:
+        return
+    limit_seconds = max(LEAST_SECONDS, TIMES_SLOWER * seconds_of(tests))
+    began = time.monotonic()
+    survived = 0
+    for number, trial in enumerate(trials(mutants, tests, limit_seconds, cores), start=1):
+        keep(trial)
+        survived += trial.outcome == "survived"
+        left = (time.monotonic() - began) / number * (len(mutants) - number)
+        progress = f"{number}/{len(mutants)}, {survived} survived, {left:.0f} s to go"
+        _say(f"\r  {progress:70}", end="")
     _say("")
 
 
@@ -210,6 +242,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--module", action="append", choices=sorted(TESTS))
     parser.add_argument("--kind", help="only comparison, arithmetic, constant, boolean or return")
     parser.add_argument("--limit", type=int, help="at most so many mutants of each module")
+    parser.add_argument(
+        "--quick", action="store_true", help="leave what survives a quick try for a later run"
+    )
     parser.add_argument("--cores", type=int, default=len(os.sched_getaffinity(0)))
     return parser.parse_args()
 

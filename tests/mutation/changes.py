@@ -38,6 +38,7 @@ class Mutant:
     change: str
     place: int  # of the change among all of this module
     source: str
+    original: str  # the source without the change
 
     @property
     def key(self) -> str:
@@ -58,7 +59,7 @@ def mutants_of(module: str, source: str) -> list[Mutant]:
         kind, node, change = picked
         line = getattr(node, "lineno", 1)
         text = lines[line - 1].strip()
-        found.append(Mutant(module, kind, line, text, change, place, ast.unparse(tree)))
+        found.append(Mutant(module, kind, line, text, change, place, ast.unparse(tree), source))
         place += 1
 
 

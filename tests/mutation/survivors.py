@@ -5,6 +5,12 @@ _SPEED = "chooses the quicker of two ways to the same numbers"
 _ROUNDING = "only rounding in the last bits leads beyond this end"
 _NO_TIE = "no pair of floats that can be reached is equal here"
 _LARGER_STEPS = "a search in other steps ends at the same place"
+_REPLACED = "replaced by the first look before anybody reads it"
+_BEYOND = "one place more or less, nine standard deviations out"
+_FOLLOWED = "more of what has no chance is followed: slower, the same law"
+_SCALE = "falls out when the law is divided by its sum"
+_ANEW = "counts all anew more often: slower, the same numbers"
+_BISECTION = "one halving of a bisection more or less"
 
 REASONS: dict[str, str] = {
     "engine | _TIE = 1 + 1e-9  # an exact tie between tail and budget falls the same way on every"
@@ -134,4 +140,154 @@ REASONS: dict[str, str] = {
     "paired | int(np.count_nonzero(differences > 0)), | constant: 0 to 1": _PRECISION,
     "paired | short, enough = loss.cases, 2 * loss.cases | constant: 2 to 3": _LARGER_STEPS,
     "paired | short, enough = enough, 2 * enough | constant: 2 to 3": _LARGER_STEPS,
+    "weigh | enough = math.ceil(quantile * units - 1e-9 * units) | constant: 1e-09 to 2e-09": (
+        _PRECISION
+    ),
+    "sample_ratio | last = self._slices.rows[-1].slice_index if self._slices.rows else -1"
+    " | constant: 1 to 2": "no slice has the index -1 or -2",
+    "sample_ratio | return min(found, key=lambda e: e.crossed_at_seconds or 0.0, default=None)"
+    " | constant: 0.0 to 1.0": "what was found has a time",
+    'probes | return f"{math.ceil(shown * 10**digits - 1e-9) / 10**digits:.{max(0, digits)}f} %"'
+    " | constant: 1e-09 to 2e-09": _PRECISION,
+    "settling | self.slices: Slices[RateRow] = Slices(gate.stream, (), 0, plan.slice_seconds, None)"
+    " | constant: 0 to 1": _REPLACED,
+    "means | _STEPS_AT_HOLD = 200  # lattice steps in one standard deviation of the sum at the"
+    " hold's end | constant: 200 to 201": _PRECISION,
+    "means | _STEPS_LEAST = 2.0  # a gain of information smaller than this waits for more"
+    " | constant: 2.0 to 4.0": _PRECISION,
+    "means | _REACH_SD = 9 | constant: 9 to 10": _PRECISION,
+    "means | places = np.arange(-reach, reach + 1, dtype=np.float64) | arithmetic: Add to Sub": (
+        _BEYOND
+    ),
+    "means | places = np.arange(-reach, reach + 1, dtype=np.float64) | constant: 1 to 2": _BEYOND,
+    "means | self._sum += score * units | arithmetic: Add to Sub": "only its square is used",
+    "draws | EXACT_PRODUCTS = 10_000_000  # sums that take more are near enough to their first three"
+    " moments | constant: 10000000 to 10000001": _PRECISION,
+    "draws | _NORMAL_SKEW = 1e-4  # less skew is not told from none | constant: 0.0001 to 0.0002": (
+        _PRECISION
+    ),
+    "draws | most = min(far, int(mean) + 1) | constant: 1 to 2": _FOLLOWED,
+    "draws | while most < far and most * math.log(most / mean) - most + mean < _LOG_NEVER:"
+    " | comparison: Lt to LtE": _FOLLOWED,
+    "draws | odds = draws / (whole - draws) | arithmetic: Sub to Add": (
+        "any odds give the same law, these keep its numbers in range"
+    ),
+    "draws | at_most = _most(whole - steps[common], draws / whole, draws) | arithmetic: Sub to Add": (
+        _FOLLOWED
+    ),
+    "draws | grown = np.zeros((min(at_most, rows - 1 + most) + 1, width + most * abs(away)))"
+    " | arithmetic: Sub to Add": _FOLLOWED,
+    "draws | grown = np.zeros((min(at_most, rows - 1 + most) + 1, width + most * abs(away)))"
+    " | constant: 1 to 2": _FOLLOWED,
+    "draws | place = drawn * away if away > 0 else (drawn - most) * away | comparison: Gt to GtE": (
+        "no other value is the commonest one, so that none is 0 away from it"
+    ),
+    "draws | grown[drawn : drawn + kept, place : place + width] += weight * chances[:kept]"
+    " | arithmetic: Add to Sub": f"a sign, which {_SCALE}",
+    "draws | p = np.exp(logs - logs.max()) | arithmetic: Sub to Add": f"a scale, which {_SCALE}",
+    "draws | if abs(skew) < _NORMAL_SKEW: | comparison: Lt to LtE": _PRECISION,
+    "draws | inside = from_end > 0 | comparison: Gt to GtE": (
+        "the end of the law itself: a density of 0 either way"
+    ),
+    "shadow | self.sum_old += old * pairs | arithmetic: Add to Sub": "only its square is used",
+    "shadow | if needed is None or seconds is None: | boolean: Or to And": (
+        "the time is unknown exactly when the pairs are"
+    ),
+    "shadow | kept_enough = table.pairs >= plan.coverage * copies - 1e-9 | comparison: GtE to Gt": (
+        "no copies are a whole number less 1e-9"
+    ),
+    "shadow | kept_enough = table.pairs >= plan.coverage * copies - 1e-9"
+    " | constant: 1e-09 to 2e-09": _PRECISION,
+    'slices | RowT_co = TypeVar("RowT_co", bound=Row, covariant=True) | constant: True to False': (
+        "for type checkers only"
+    ),
+    "slices | if self.sealed and len(self.rows) >= coverage * self.sealed - 1e-9:"
+    " | comparison: GtE to Gt": "no slices are a whole number less 1e-9",
+    "slices | if self.sealed and len(self.rows) >= coverage * self.sealed - 1e-9:"
+    " | constant: 1e-09 to 2e-09": _PRECISION,
+    "slices | self._sealed = 0 | constant: 0 to 1": _REPLACED,
+    "slices | self._checked = 0  # raw rows that need not be checked again | constant: 0 to 1": (
+        _REPLACED
+    ),
+    "slices | self._refused_last = False | constant: False to True": _REPLACED,
+    "slices | return False | return: returns None": "None is as false",
+    'slices | self._rows, self._sealed, self._checked, self._print = [], 0, 0, b"" | constant: 0 to 1': (
+        _REPLACED
+    ),
+    'slices | return repr(raw)[1:-1].encode(errors="backslashreplace") | constant: 1 to 2': (
+        "rows that differ in that bracket only are refused both"
+    ),
+    "rates | self._stratum: int = 0 | constant: 0 to 1": _REPLACED,
+    "rates | self._stratum = 0 | constant: 0 to 1": "the first row sets it, and nothing waited before",
+    "rates | self._weighed_to = 0  # strata that are complete | constant: 0 to 1": _REPLACED,
+    "rates | return False | return: returns None": "None is as false",
+    "rates | return False | constant: False to True": _ANEW,
+    "rates | return rows[0].slice_index // self._slices_per_look < self._weighed_to"
+    " | comparison: Lt to LtE": _ANEW,
+    "rates | if self.proof and self.margin: | boolean: And to Or": "there are both or neither",
+    "rates | return cls(*(sum(column) for column in tuple(zip(*rows, strict=True))[1:]))"
+    " | constant: True to False": "rows are all of one length",
+    "rates | return max(gate.margin_odds or 0.0, _odds(rate + gate.margin_abs) / _odds(rate))"
+    " | constant: 0.0 to 1.0": "the other one is over 1",
+    "rates | rate = baseline.rate or gate.baseline_rate or 0.0 | constant: 0.0 to 1.0": (
+        "neither is between never and always"
+    ),
+    "rates | _units_for_bound = lru_cache(maxsize=1024)(units_for_bound) | constant: 1024 to 1025": (
+        "remembers one more"
+    ),
+    "bounds | _BISECTIONS = 60  # halves a probability to well under the nine digits that a record"
+    " keeps | constant: 60 to 61": _BISECTION,
+    "bounds | if bad >= units: | comparison: GtE to Gt": (
+        "what is never refuted is bisected to 1 too"
+    ),
+    "bounds | return _root(lambda rate: binomial_tail_below(bad, units, rate) - level, 0.0, 1.0)"
+    " | constant: 1.0 to 2.0": _BISECTION,
+    "bounds | short = enough // 2 | constant: 2 to 3": _BISECTION,
+    "bounds | return min(1.0, binomial_tail_below(improved, changed, 0.5)) if changed else 1.0"
+    " | constant: 1.0 to 2.0": "a tail is 1 at most already",
+    "bounds | adjusted = [1.0] * len(ps) | constant: 1.0 to 2.0": "each place is set",
+    "bounds | if product > 0: | comparison: Gt to GtE": "0 less something is 0 at least",
+    "bounds | return math.copysign(math.inf, gap) if gap else 0.0 | constant: 0.0 to 1.0": (
+        "only its sign beside a quantile is asked, and no bisection meets that point"
+    ),
+    "bounds | low = _root(lambda delta: z - score(delta), -1.0, difference)"
+    " | constant: 1.0 to 2.0": _BISECTION,
+    "bounds | high = _root(lambda delta: -z - score(delta), difference, 1.0)"
+    " | constant: 1.0 to 2.0": _BISECTION,
+    "bounds | left_positive = rises_or_falls(low) > 0 | comparison: Gt to GtE": (
+        "no function that is bisected is 0 at its left end"
+    ),
+    "bounds | if (rises_or_falls(middle) > 0) is left_positive: | comparison: Gt to GtE": (
+        "exactly at the root: both halves end there"
+    ),
+    "quality | self._proof.look(end_seconds, z, 1 / error**2) | constant: 1 to 2": (
+        "all information is twice as much: only its growth is asked"
+    ),
+    "quality | if candidate.units and baseline.units: | boolean: And to Or": (
+        "an arm without units differs from none"
+    ),
+    "quality | return -math.inf, False | arithmetic: minus to plus": (
+        "only whether it is finite is asked"
+    ),
+    "quality | return max(1, self._units_short_of_plan() or 0) | constant: 0 to 1": (
+        "it is one at least anyway"
+    ),
+    "engine | c = odds * candidate_units * bad - (good_less + 1) | arithmetic: Add to Sub": _BEYOND,
+    "engine | c = odds * candidate_units * bad - (good_less + 1) | constant: 1 to 2": _BEYOND,
+    "engine | root = 2 * c / (b + math.sqrt(max(0.0, b * b - 4 * a * c))) | constant: 0.0 to 1.0": (
+        "so small only where a law has few places, and all of them are kept"
+    ),
+    "engine | sd = math.sqrt(1 / sum(1 / (cell + 1) for cell in cells)) | constant: 1 to 2": _BEYOND,
+    "engine | total = Law(offset + first, p[first:last] / p[first:last].sum())"
+    " | arithmetic: Div to Mult": "the sum is 1 but for what was cut, 1e-18",
+    "engine | scaled: FloatArray = f * p[0] | arithmetic: Mult to Div": (
+        "the only probability of a law is 1"
+    ),
+    "engine | points = 1 << (_BLOCK_LAWS * short.size - 1).bit_length() | constant: 1 to 2": _SPEED,
+    "engine | points = 1 << (_BLOCK_LAWS * short.size - 1).bit_length() | arithmetic: Sub to Add": (
+        _SPEED
+    ),
+    "engine | g = np.zeros(blocks * step + short.size - 1) | arithmetic: Sub to Add": (
+        "room that is cut off again"
+    ),
 }

@@ -8,29 +8,30 @@ import importlib.abc
 import importlib.util
 import os
 import shutil
+import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
+from typing import NoReturn
 
-import pytest
 from changes import Mutant
 
 TIMES_SLOWER = 2.5  # than the tests without a change: then it hangs, which a test has noticed
 LEAST_SECONDS = 30.0
-SLOW_TO_IMPORT = (
+SLOW_IMPORTS = (
     "numpy",
     "scipy.stats",
     "scipy.special",
     "pydantic",
+    "statsmodels.api",
     "statsmodels.stats.multitest",
-    "statsmodels.stats.proportion",
-    "statsmodels.stats.weightstats",
+    "pytest",
+    "hypothesis.strategies",
 )
-OPTIONS = ("-x", "-q", "-p", "no:cacheprovider", "--no-header")
 COPIED = ("rampway", "workflows", "activities", "workers", "clients", "tests", "pyproject.toml")
 
 
@@ -61,21 +62,10 @@ def warm_up(copy: Path) -> None:
     os.chdir(copy)
     sys.path.insert(0, str(copy))
     os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = str(copy / ".hypothesis")
-    sys.dont_write_bytecode = False  # else each fork compiles the plugins and the tests anew
-    for name in SLOW_TO_IMPORT:
+    # A fork has none of the threads that its parent's linear algebra waits for.
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    for name in SLOW_IMPORTS:
         importlib.import_module(name)
-    _run_nothing(copy / "tests" / "test_nothing.py")
-
-
-def _run_nothing(path: Path) -> None:
-    """A run in which pytest loads its plugins, and hypothesis with them: half of a trial's time."""
-    path.write_text(
-        "import hypothesis.strategies\n\n\ndef test_nothing() -> None: ...\n", encoding="utf-8"
-    )
-    code = pytest.main([*OPTIONS, str(path)])
-    path.unlink()
-    if code:
-        raise RuntimeError("pytest does not even run a test of nothing; run it here to see why")
 
 
 def seconds_of(tests: Sequence[str]) -> float:
@@ -94,15 +84,22 @@ def trials(
     mutants: Sequence[Mutant], tests: Sequence[str], limit_seconds: float, cores: int
 ) -> Iterator[Trial]:
     """Each mutant's trial, as they end."""
+    return trials_of(mutants, lambda mutant: _start(mutant, tests), limit_seconds, cores)
+
+
+def trials_of(
+    mutants: Sequence[Mutant], start: Callable[[Mutant], int], limit_seconds: float, cores: int
+) -> Iterator[Trial]:
+    """Each mutant's trial in the process that `start` gives it, as they end."""
     waiting = list(reversed(mutants))
     running: dict[int, tuple[Mutant, float]] = {}
     try:
         while waiting or running:
             while waiting and len(running) < cores:
                 mutant = waiting.pop()
-                running[_start(mutant, tests)] = (mutant, time.monotonic())
+                running[start(mutant)] = (mutant, time.monotonic())
             yield from _ended(running, limit_seconds)
-            time.sleep(0.02)
+            time.sleep(0.005)
     finally:
         for child in running:
             os.kill(child, 9)
@@ -115,7 +112,7 @@ def _ended(running: dict[int, tuple[Mutant, float]], limit_seconds: float) -> It
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
             del running[child]
-            yield Trial(mutant, "killed" if status else "survived", took)
+            yield Trial(mutant, _outcome(status), took)
         elif took > limit_seconds:
             os.kill(child, 9)
             os.waitpid(child, 0)
@@ -123,18 +120,36 @@ def _ended(running: dict[int, tuple[Mutant, float]], limit_seconds: float) -> It
             yield Trial(mutant, "timed out", took)
 
 
+def _outcome(status: int) -> str:
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGVTALRM:
+        return "timed out"
+    return "killed" if status else "survived"
+
+
 def _start(mutant: Mutant | None, tests: Sequence[str]) -> int:
     child = os.fork()
-    if child:
-        return child
+    if not child:
+        if mutant is not None:
+            sys.meta_path.insert(0, _Instead(mutant))
+        run_pytest(tests)
+    return child
+
+
+def run_pytest(tests: Sequence[str], *plugins: object) -> NoReturn:
+    """Run the tests, silently, and leave the process with what pytest says; for a fork."""
     code = 99
     try:
         silent = os.open(os.devnull, os.O_WRONLY)
         os.dup2(silent, 1)
         os.dup2(silent, 2)
-        if mutant is not None:
-            sys.meta_path.insert(0, _Instead(mutant))
-        code = int(pytest.main([*OPTIONS, *tests], plugins=[_Hurry()]))
+        import pytest  # noqa: PLC0415 - imported by `warm_up`
+
+        options = ["-x", "-q", "--no-header", "--tb=native"]
+        for unneeded in ("cacheprovider", "cov", "xdist"):
+            options += ["-p", f"no:{unneeded}"]
+        # Hypothesis is imported before the fork, too early for its own assertions to be rewritten.
+        options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
+        code = int(pytest.main([*options, *tests], plugins=[_Hurry(), *plugins]))
     finally:
         os._exit(code)
 
