@@ -80,12 +80,17 @@ class SplitAsk(Fact):
 
 
 class WatchAsk(Fact):
-    """Look at a stage every few seconds for a while; pin at once on a BREACH."""
+    """Look at a stage every few seconds for a while; pin at once on a BREACH.
+
+    `lag_seconds` is how long the stage has run before its first slice can be counted at all: until
+    then its silence is no blindness.
+    """
 
     token: Token
     plan: StagePlan
     seconds: float = Field(gt=0)
     look_seconds: float = Field(gt=0)
+    lag_seconds: float = 0.0
     lease_seconds: float | None  # None: nothing to renew (after promotion)
     until_pass: bool  # come back as soon as the stage can pass
     slices_seen: int = -1  # by the watch before this one

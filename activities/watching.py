@@ -164,7 +164,8 @@ class _Watch:
         limit = self.ask.plan.blind_limit_seconds
         if verdict is not None and verdict.blind_seconds >= limit:
             return await self._blind(verdict.why)
-        if self.seconds - self.sighted >= limit + self.ask.plan.slice_seconds:
+        first = self.ask.lag_seconds if self.slices <= 0 else 0.0
+        if self.seconds - self.sighted >= limit + max(first, self.ask.plan.slice_seconds):
             return await self._blind(f"no new slice for {self.seconds - self.sighted:.0f} s")
         return None
 

@@ -192,7 +192,7 @@ class ReleaseWorkflow:
         for lost in range(REARMS + 1):
             try:
                 await self._begin_shadow(self.plan.shadow, lost)
-                await self._hold(self.plan.shadow, self.plan.judge_lag_seconds)
+                await self._hold(self.plan.shadow)
             except LeaseLost:
                 self.stage.stop_watching()
                 if lost == REARMS:
@@ -223,13 +223,13 @@ class ReleaseWorkflow:
 
     async def _pass_canary(self, step: StepPlan) -> None:
         await self._raise_to(step)
-        await self._hold(self.stage.plan or step, self.plan.rate_lag_seconds)
+        await self._hold(self.stage.plan or step)
 
     async def _pass_ab(self) -> None:
         """Keep a fixed split for a fixed time, under the same watch."""
         if self.plan.ab is not None:
             await self._raise_to(self.plan.ab)
-            await self._hold(self.stage.plan or self.plan.ab, self.plan.rate_lag_seconds)
+            await self._hold(self.stage.plan or self.plan.ab)
 
     async def _raise_to(self, step: StepPlan | AbPlan) -> None:
         """Record the raise, then act; the stage before is watched until the new share applies."""
@@ -270,9 +270,10 @@ class ReleaseWorkflow:
         measured = await self.stage.beside(calls.measure(ask, self.story.ledger.next_sequence))
         return measured.plan
 
-    async def _hold(self, plan: StagePlan, lag_seconds: float) -> None:
+    async def _hold(self, plan: StagePlan) -> None:
         """Hold until the stage passes or is overridden; brakes wait here, the deadline ends it."""
         began = workflow.now()
+        lag_seconds = self.plan.lag_seconds(plan)
         hold = timedelta(seconds=plan.hold_seconds + lag_seconds)
         limit = timedelta(seconds=max(plan.deadline_seconds, plan.hold_seconds) + lag_seconds)
         self._set_times(began, began + hold, began + limit)
@@ -417,7 +418,7 @@ class ReleaseWorkflow:
         plan, judged = self.stage.plan, None
         if isinstance(plan, SettlePlan):
             began = workflow.now()
-            hold = timedelta(seconds=plan.hold_seconds + self.plan.rate_lag_seconds)
+            hold = timedelta(seconds=plan.hold_seconds + self.plan.lag_seconds(plan))
             self._set_times(began, began + hold, began + hold)
             await self.stage.sleep(hold, f"settling {words(hold)}: the old artifact is warm")
             decided = await self._decide(plan, 1, began + hold)

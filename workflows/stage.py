@@ -203,6 +203,7 @@ class Stage:
             plan=plan,
             seconds=chunk.total_seconds(),
             look_seconds=self.order.plan.look_seconds,
+            lag_seconds=self.order.plan.lag_seconds(plan),
             lease_seconds=None if settling else self.order.plan.lease_seconds,
             until_pass=not settling and not self._passable(),
             slices_seen=self.watched.slices_seen if self.watched else -1,

@@ -168,8 +168,8 @@ def _shadow(
         seconds_needed=pace.seconds,
         decidable=pace.decidable,
         why=pace.why,
-        expected_seconds=significant(pace.expected_seconds + plan.judge_lag_seconds),
-        worst_seconds=shadow.deadline_seconds + plan.judge_lag_seconds,
+        expected_seconds=significant(pace.expected_seconds + plan.lag_seconds(shadow)),
+        worst_seconds=shadow.deadline_seconds + plan.lag_seconds(shadow),
         pass_chance=chance,
         pass_chance_late=late if enough > 0 else 0.0,
         finds_mean=mean_found(enough, shadow.alpha, POWER, judge_sd or 1.0) if enough > 0 else None,
@@ -192,9 +192,7 @@ def _step(
         a_second = quality.judged / step.hold_seconds
         needs.append(Need(quality.units_to_pass, "judged answers", a_second))
     pace = Pace(step, needs)
-    lag_seconds = plan.rate_lag_seconds
-    if quality is not None:
-        lag_seconds = max(lag_seconds, plan.judge_lag_seconds)
+    lag_seconds = plan.lag_seconds(step)
     asked = [gate for gate in (*gates, quality) if gate is not None and gate.role is Role.GUARD]
     by_hold = [gate.pass_chance for gate in asked if gate.pass_chance is not None]
     late = [gate.pass_chance_late for gate in asked if gate.pass_chance_late is not None]
@@ -251,8 +249,8 @@ def _ab(plan: ReleasePlan, ab: AbPlan, rps: float, baseline: Mapping[str, float]
         seconds_needed=pace.seconds,
         decidable=pace.decidable,
         why=pace.why,
-        expected_seconds=significant(pace.expected_seconds + plan.rate_lag_seconds),
-        worst_seconds=ab.deadline_seconds + plan.rate_lag_seconds,
+        expected_seconds=significant(pace.expected_seconds + plan.lag_seconds(ab)),
+        worst_seconds=ab.deadline_seconds + plan.lag_seconds(ab),
         pass_chance_late=_late_chance(pace.decidable, []),
         finds_difference=difference_found(errors, per_arm, ratio, POWER) if compares else None,
         # A rate of one half has a standard deviation of one half: a difference in sd is twice as large.

@@ -76,6 +76,14 @@ class ReleasePlan(Fact):
     judged_units: int = Field(default=0, ge=0)
     costs: Costs = Costs()
 
+    def lag_seconds(self, stage: StagePlan) -> float:
+        """How long after its begin, or its hold's end, the stage's slowest stream seals a slice."""
+        if isinstance(stage, ShadowPlan):
+            return self.judge_lag_seconds
+        if isinstance(stage, StepPlan) and stage.quality is not None:
+            return max(self.rate_lag_seconds, self.judge_lag_seconds)
+        return self.rate_lag_seconds
+
     @property
     def climb(self) -> tuple[StepPlan, ...]:
         """The canary's steps below 100 %."""

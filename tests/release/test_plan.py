@@ -112,6 +112,18 @@ def test_a_hold_waits_for_its_last_slice_to_be_sealed() -> None:
     assert (plan.rate_lag_seconds, plan.judge_lag_seconds) == (70, 100)
 
 
+def test_a_stage_waits_for_its_slowest_stream() -> None:
+    target = PRODUCTION.model_copy(update={"timeout_seconds": 60, "judge_seconds": 90})
+
+    plain, judged = compile_plan(spec(), target), compile_plan(spec(gates={"quality": {}}), target)
+
+    assert plain.shadow is not None
+    assert judged.steps[0].quality is not None
+    assert plain.lag_seconds(plain.shadow) == 100
+    assert plain.lag_seconds(plain.steps[0]) == 70
+    assert judged.lag_seconds(judged.steps[0]) == 100
+
+
 def test_settling_watches_errors_alone_within_a_budget_of_its_own() -> None:
     settle = compile_plan(spec(), PRODUCTION).settle
 

@@ -345,10 +345,13 @@ async def quick_world(
     directory: Path,
     behaviour: Behaviour | None = None,
     *,
+    judge_seconds: float = 1.0,
     worker_client: Client | None = None,
 ) -> AsyncIterator[World]:
-    """A world whose target allows seconds."""
-    target = demo_target(f"quick-{uuid.uuid4().hex[:8]}")
+    """A world whose target allows seconds, and whose judge has so many for its verdict on an answer."""
+    target = demo_target(f"quick-{uuid.uuid4().hex[:8]}").model_copy(
+        update={"judge_seconds": judge_seconds}
+    )
     seen = behaviour or Behaviour(requests_per_second=160.0, baseline=CLEAN, candidate=CLEAN)
     async with virtual_world(
         env, directory, seen, target=target, worker_client=worker_client

@@ -218,6 +218,32 @@ async def test_evidence_is_missed_across_watches_that_are_shorter_than_the_limit
         assert "no new slice" in pinned.reason
 
 
+async def test_a_judge_that_takes_longer_than_the_limit_is_not_taken_for_a_silent_one(
+    env: WorkflowEnvironment, tmp_path: Path
+) -> None:
+    async with quick_world(env, tmp_path, judge_seconds=20) as world:  # blind after twelve
+        outcome = await world.run_to_end(await world.quick_order())
+
+        assert outcome.phase is Phase.PROMOTED
+
+
+async def test_a_judge_that_never_answers_is_missed_once_it_should_have(
+    env: WorkflowEnvironment, tmp_path: Path
+) -> None:
+    async with quick_world(env, tmp_path, judge_seconds=20) as world:
+        order = await world.quick_order(long="shadow")
+        world.evidence.silent_at = "shadow"
+
+        outcome = await world.run_to_end(order)
+
+        assert outcome.phase is Phase.ROLLED_BACK
+        await ended_well(world, order, Trigger.CONTROL_LOST)
+        pinned = next(e for e in await world.events(order) if e.kind is EventKind.PINNED)
+        assert (
+            "no new slice for 36 s" in pinned.reason
+        )  # a look every 6: after 20 + 1 and the limit
+
+
 async def test_a_step_that_cannot_pass_is_rolled_back_at_its_deadline(
     env: WorkflowEnvironment, tmp_path: Path
 ) -> None:
