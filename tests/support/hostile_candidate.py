@@ -11,7 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 
 BLOCK = b"x" * 65_536
-HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+# It plays one answer per connection and says so: another copy on it would be lost by chance.
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n"
 GZIP_BOMB = gzip.compress(b"\x00" * (64 * 1024 * 1024), 1)  # some 300 kB
 
 
