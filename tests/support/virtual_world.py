@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import JsonValue
 
 from rampway.gates.evidence import BaselineCounts, Evidence
-from rampway.gates.plans import ShadowPlan, StagePlan
+from rampway.gates.plans import ShadowPlan, StagePlan, StepPlan
 from rampway.gateway import moves, terms
 from rampway.gateway import splits as gateway_splits
 from rampway.ports import RunState, Unreachable
@@ -31,6 +31,7 @@ from rampway.release.splits import (
 )
 
 SALT = "00" * 32
+JUDGED_A_SLICE = 20  # answers of each arm
 
 
 class VirtualClock:
@@ -69,6 +70,9 @@ class Behaviour:
     )
     pairs: Mapping[tuple[int, int], float] = dataclasses.field(
         default_factory=lambda: {(1, 1): 0.78, (0, 0): 0.18, (0, 1): 0.02, (1, 0): 0.02}
+    )
+    judged_wrong: Mapping[str, float] = dataclasses.field(
+        default_factory=lambda: {"baseline": 0.2, "candidate": 0.2}
     )
     seed: int = 1
 
@@ -272,6 +276,9 @@ class VirtualEvidence:
                     self._rates(life, gate.stream, epoch, segment, i)
                     for i in range(sealed[gate.stream])
                 ]
+            if isinstance(plan, StepPlan) and plan.quality is not None:
+                seen = sealed["quality"] = self._sealed(life, self.target.judge_seconds)
+                rows["quality"] = [self._judged(epoch, segment, i) for i in range(seen)]
         return Evidence(
             target=target,
             epoch=epoch,
@@ -335,6 +342,13 @@ class VirtualEvidence:
             return self.behaviour.over_p95[arm]
         rates = self.behaviour.candidate if arm == "candidate" else self.behaviour.baseline
         return rates.get(stream, 0.0)
+
+    def _judged(self, epoch: int, segment: int, i: int) -> JsonValue:
+        dice = self._dice(epoch, segment, i)
+        wrong = self.behaviour.judged_wrong
+        new = int(dice.binomial(JUDGED_A_SLICE, wrong["candidate"]))
+        old = int(dice.binomial(JUDGED_A_SLICE, wrong["baseline"]))
+        return [i, [[1, JUDGED_A_SLICE - new, JUDGED_A_SLICE - old], [0, new, old]], 0, 0]
 
     def _pairs(self, life: SegmentLife | None, epoch: int, segment: int, i: int) -> JsonValue:
         assert life is not None

@@ -12,6 +12,7 @@ from clients.dossiers import read_blobs
 from rampway.release.events import EventKind, check_chain
 from rampway.release.orders import ReleaseOrder
 from rampway.release.phases import Phase, Trigger
+from rampway.release.records import Target
 from rampway.reports.verification import verify
 from support.virtual_releases import World, virtual_world
 from support.virtual_world import Behaviour
@@ -79,6 +80,35 @@ async def test_a_harmful_release_is_pinned_paged_and_rolled_back(
         assert pinned.evidence is not None
         assert len(world.pages.pages) == 1
         assert (await world.registry.target(world.target.name)).baseline == world.baseline
+        assert await verified(world, order)
+
+
+async def test_a_judge_that_takes_its_three_minutes_blinds_no_step(
+    env: WorkflowEnvironment, tmp_path: Path
+) -> None:
+    target = Target(name="patient", team="tutor", judge_seconds=180)
+    async with virtual_world(env, tmp_path, target=target) as world:
+        order = await world.order(more="gates: {quality: {}}")
+
+        outcome = await world.run_to_end(order)
+
+        assert outcome.phase is Phase.PROMOTED
+        assert await verified(world, order)
+
+
+async def test_answers_that_the_judge_finds_worse_are_rolled_back(
+    env: WorkflowEnvironment, tmp_path: Path
+) -> None:
+    worse = Behaviour(judged_wrong={"baseline": 0.2, "candidate": 0.5})
+    async with virtual_world(env, tmp_path, worse) as world:
+        order = await world.order(more="gates: {quality: {}}")
+
+        outcome = await world.run_to_end(order)
+
+        assert outcome.phase is Phase.ROLLED_BACK
+        pinned = next(e for e in await world.events(order) if e.kind is EventKind.PINNED)
+        assert (pinned.trigger, pinned.step) == (Trigger.BREACH, "1 %")
+        assert "quality" in pinned.reason
         assert await verified(world, order)
 
 
