@@ -10,7 +10,7 @@ async def shadowing(
     *,
     rate_bp: int = 10_000,
     candidate: dict[str, Any] | None = None,
-    timeout_seconds: float = 0.5,
+    timeout_seconds: float = 3.0,
 ) -> dict[str, Any]:
     """Register, claim, and copy; answers the token."""
     await plane.admin.register(slice_seconds=0.5, timeout_seconds=timeout_seconds)

@@ -19,7 +19,7 @@ from rampway.gateway.receipts import Place, Receipts, decoded
 from rampway.gateway.terms import Arm
 from support.gateway_process import NOBODY, DataPlane, accepted, data_plane, eventually
 
-SLICE = {"slice_seconds": 0.5, "fast_seconds": 0.2, "timeout_seconds": 0.4}
+SLICE = {"slice_seconds": 0.5, "fast_seconds": 0.2, "timeout_seconds": 1.5}
 RECEIPTS = "[feedback]\nreceipts = true\ndelay_seconds = 2.0\n"
 PATIENT = "[feedback]\nreceipts = true\ndelay_seconds = 3600\n"
 SALT = bytes(range(32))

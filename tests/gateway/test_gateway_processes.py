@@ -359,7 +359,7 @@ async def test_nobody_is_served_by_a_candidate_beyond_the_share_that_was_approve
 
 async def test_a_unit_has_one_arm_on_all_workers_and_counts_once() -> None:
     async with processes() as plane:
-        await plane.admin.register(slice_seconds=0.5, timeout_seconds=0.5)
+        await plane.admin.register(slice_seconds=0.5, timeout_seconds=2.0)
         token = await plane.admin.claim()
         await plane.admin.share(token, 1, 5_000)
         units = [f"u{n}" for n in range(10)]

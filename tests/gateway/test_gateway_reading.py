@@ -284,7 +284,7 @@ async def test_cost_is_reckoned_from_the_prices_of_the_model_that_answered() -> 
 
 async def test_errors_in_answers_and_streams_are_in_the_sealed_slices() -> None:
     async with data_plane() as plane:
-        await plane.admin.register(slice_seconds=0.5, timeout_seconds=0.5)
+        await plane.admin.register(slice_seconds=0.5, timeout_seconds=2.0)
         for script in (whole({"error": "x"}), streamed(b"data: {}\n\n")):
             plane.a.script = script
             await ask(plane)

@@ -404,7 +404,7 @@ def spooled(plane: DataPlane, kind: str) -> list[dict[str, Any]]:
 
 
 async def canary(plane: DataPlane, share_bp: int = 5_000) -> dict[str, Any]:
-    await plane.admin.register(slice_seconds=0.5, timeout_seconds=0.5)
+    await plane.admin.register(slice_seconds=0.5, timeout_seconds=2.0)
     token = await plane.admin.claim()
     await plane.admin.share(token, 1, share_bp)
     return token

@@ -193,7 +193,7 @@ def test_a_gateway_is_the_same_after_a_restart_and_another_in_another_directory(
 
 async def test_the_page_of_a_real_gateway_says_what_its_slices_say() -> None:
     async with data_plane() as plane:
-        await plane.admin.register(slice_seconds=0.3, fast_seconds=0.1, timeout_seconds=0.2)
+        await plane.admin.register(slice_seconds=0.3, fast_seconds=0.1, timeout_seconds=1.5)
         await plane.admin.share(await plane.admin.claim(), 1, 5_000)
         for n in range(30):
             await plane.ask(f"u{n}")

@@ -285,6 +285,7 @@ class World:
             progress = await handle.query(ReleaseWorkflow.progress)
             if there in {progress.step, progress.phase.value}:
                 return progress
+            assert not progress.phase.ended, f"it ended before {there}: {progress}"
             await self.forward(handle, stride)
             passed += stride
         raise AssertionError(f"the release never came to {there}: {progress.line}")
