@@ -176,7 +176,9 @@ def _trials() -> list[dict[str, str]]:
 def _write_page() -> bool:
     """From the newest trials of each module; False when too many survived."""
     last_stamp = {trial["module"]: trial["stamp"] for trial in _trials()}
-    newest = {t["key"]: t for t in _trials() if t["stamp"] == last_stamp[t["module"]]}
+    # Survivors first: what any test noticed counts as killed, whichever trial was the later.
+    tried = sorted(_trials(), key=lambda trial: trial["outcome"] != "survived")
+    newest = {t["key"]: t for t in tried if t["stamp"] == last_stamp[t["module"]]}
     by_module: dict[str, list[dict[str, str]]] = {}
     for trial in newest.values():
         by_module.setdefault(trial["module"], []).append(trial)

@@ -290,4 +290,12 @@ REASONS: dict[str, str] = {
     "engine | g = np.zeros(blocks * step + short.size - 1) | arithmetic: Sub to Add": (
         "room that is cut off again"
     ),
+    "draws | width = at_most * (max(steps) - min(steps)) + 1 | arithmetic: Sub to Add": (
+        "the least step is 0"
+    ),
+    "weigh | enough = math.ceil(quantile * units - 1e-9 * units) | arithmetic: Mult to Div": (
+        _PRECISION
+    ),
+    'rates | asks_nothing = {"units": 0, "must": Must.SCREEN} if isinstance(plan, StepPlan) else'
+    ' {"units": 0} | constant: 0 to 1': "an arm without a unit is NO_DATA before that is asked",
 }
