@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from aiohttp import web
 
 from rampway.gateway.admin import Admin
 from rampway.gateway.admintls import admin_context
+from rampway.gateway.applying import Applying
 from rampway.gateway.authority import Authority
 from rampway.gateway.clockwork import keep_doing
 from rampway.gateway.counts import Counts
@@ -116,13 +117,14 @@ async def gateway(
             clock=clock,
             spans=spans,
         )
-        reload = Reload(
-            settings, read=read_again, authority=authority, upstreams=upstreams, proxy=proxy
-        )
+        applying = Applying(settings, upstreams=upstreams, proxy=proxy)
+
+        async def apply(told: Settings) -> None:
+            applying.take(told)
+
+        reload = Reload(settings, read=read_again, authority=authority, apply=apply)
         if read_again is not None:
-            loop = asyncio.get_running_loop()
-            loop.add_signal_handler(signal.SIGHUP, reload.by_signal)
-            parts.callback(loop.remove_signal_handler, signal.SIGHUP)
+            reload_on_signal(parts, reload)
         admin = Admin(
             authority=authority,
             counts=counts,
@@ -130,7 +132,7 @@ async def gateway(
             reload=reload,
             metrics=monitoring.page,
             not_ready=monitoring.not_ready,
-            forget=partial(forget_unit, directory, files.flush),
+            forget=partial(forget_unit, directory, partial(asyncio.to_thread, files.flush)),
             token=settings.admin_token,
         )
         writer.start()
@@ -150,6 +152,13 @@ async def gateway(
         gc.collect()
         gc.freeze()
         yield address
+
+
+def reload_on_signal(parts: AsyncExitStack, reload: Reload) -> None:
+    """Reload on SIGHUP, until the stack ends."""
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, reload.by_signal)
+    parts.callback(loop.remove_signal_handler, signal.SIGHUP)
 
 
 def open_spans(parts: AsyncExitStack, settings: Settings) -> SpanQueue | None:
@@ -189,16 +198,16 @@ def _authority(
 
 async def forget_unit(
     directory: Path,
-    flush: Callable[[], None],
+    written: Callable[[], Awaitable[None]],
     target: str,
     unit: bytes,
     keys: set[tuple[str, str]],
     dry_run: bool,  # noqa: FBT001 - what the order says
 ) -> Forgotten:
-    """Erase a unit's lines, those that wait to be written among them. Raises OSError."""
+    """Erase a unit's lines; `written` waits for those that are still to be written. Raises OSError."""
+    await written()
 
     def erase() -> Forgotten:
-        flush()
         who = subject(unit, keys | keys_of(directory, target))
         return forget(directory, target, who, dry_run=dry_run)
 

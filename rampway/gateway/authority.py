@@ -6,9 +6,9 @@ state file. Every change is told to `splits.jsonl`.
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, TypeVar
+from typing import Final
 
 import structlog
 
@@ -41,7 +41,6 @@ _NAMED_MAX: Final = 20
 _log = structlog.get_logger("rampway.gateway")
 
 Move = Callable[[TargetSplit, Instant], TargetSplit]
-T = TypeVar("T")
 NewTargetOr = Callable[[TargetSplit | None, Instant], TargetSplit]
 
 
@@ -147,10 +146,13 @@ class Authority:
             async with self._lock:
                 await self._sync()
 
-    async def change_upstreams(self, names: frozenset[str], change: Callable[[], T]) -> T:
-        """Know these upstreams from now on, and let `change` act in the same moment.
+    async def change_upstreams(
+        self, names: frozenset[str], change: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Know these upstreams when `change` is done; no write is raised meanwhile.
 
-        Raises BadInput where a split in force uses one that would be gone.
+        Raises BadInput where a split in force uses one that would be gone; a lowering, which waits for
+        nothing, never begins to use one.
         """
         async with self._lock:
             for target, split in sorted(self._live.items()):
@@ -160,8 +162,8 @@ class Authority:
                         f"Nothing was changed: upstream {gone[0]!r} serves {target} and cannot be "
                         "removed. End its release, or register another baseline, first."
                     )
+            await change()
             self._upstreams = names
-            return change()
 
     async def register(self, target: str, timing: Timing, baseline: Served) -> Observed:
         self._configured(baseline)

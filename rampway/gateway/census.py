@@ -4,7 +4,6 @@ Numbers of a worker that has ended stay in the sum, so that no counter falls; it
 counted since its last census is missing then: verdicts never read these.
 """
 
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple, Self, TypeAlias
@@ -18,8 +17,6 @@ from rampway.gateway.terms import Arm
 
 Tree: TypeAlias = "int | float | list[Tree] | dict[str, Tree]"
 CENSUS_SECONDS: Final = 1.0
-LINES_SECONDS_MAX: Final = 10.0  # a worker that is stopped writes nothing
-_LOOK_SECONDS: Final = 0.05
 _NOTHING: Final[dict[str, Tree]] = {}
 
 
@@ -112,27 +109,13 @@ class Censuses:
     def __init__(self) -> None:
         self._ended: Tree = {}
         self._newest: dict[int, Tree] = {}
-        self._taken: dict[int, int] = {}
 
     def take(self, slot: int, census: Tree) -> None:
         self._newest[slot] = census
-        self._taken[slot] = self._taken.get(slot, 0) + 1
-
-    def wait_for_lines(self) -> None:
-        """Wait until every worker has written what it holds now; not for the event loop.
-
-        A census comes with a round of its writer: between two of them all that waited was written.
-        """
-        before, until = dict(self._taken), time.monotonic() + LINES_SECONDS_MAX
-        while time.monotonic() < until and any(
-            self._taken.get(slot, taken + 2) < taken + 2 for slot, taken in before.items()
-        ):
-            time.sleep(_LOOK_SECONDS)
 
     def end(self, slot: int) -> None:
         """The worker is no more: what it counted stays, what was going on there does not."""
         last = self._newest.pop(slot, {})
-        self._taken.pop(slot, None)
         if isinstance(last, dict):
             self._ended = _sum(self._ended, {k: v for k, v in last.items() if k != "now"})
 

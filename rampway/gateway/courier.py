@@ -1,12 +1,15 @@
 """How a worker's lines reach its supervisor: one socket, one line for each message, in the order they were put.
 
 `<kind> <target> <epoch> <segment> <slice>`, a tab and JSON is a line of the spool, or the mark behind a slice's
-lines; `census`, a tab and JSON is what the worker's meters show. The first line of all goes the other way: the
-worker's order.
+lines; `census`, a tab and JSON is what the worker's meters show; `flushed`, a tab and a number says that all that
+was put before the flush of this number has come. The other way go `order`, a tab and JSON, with which a worker
+begins, and `flush`, a tab and a number.
 """
 
+import asyncio
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
@@ -29,9 +32,13 @@ from rampway.gateway.trafficlog import TrafficFiles
 ORDER_BYTES_MAX: Final = 16 * 1024 * 1024
 MESSAGE_BYTES_MAX: Final = 8 * 1024 * 1024
 CENSUS: Final = b"census"
+FLUSHED: Final = b"flushed"
+ORDER: Final = b"order"
+FLUSH: Final = b"flush"
 _SEND_SECONDS_MAX: Final = 5.0
 _CENSUS_BYTES: Final = 16 * 1024  # what a waiting one is reckoned to hold
 _READ_BYTES: Final = 64 * 1024
+_FLUSHES_MAX: Final = 1_000  # answers that wait to be sent
 _KINDS: Final[dict[type[SpoolRecord], bytes]] = {
     PairRecord: b"pair",
     AnswerRecord: b"answer",
@@ -58,17 +65,30 @@ class Channel:
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._is_broken = False
+        self._listening: asyncio.StreamWriter | None = None
 
     def receive_order(self) -> bytes:
-        """The first line, which the supervisor sends. Raises OSError where none comes."""
-        told = bytearray()
-        while not told.endswith(b"\n"):
-            read = self._connection.recv(_READ_BYTES)
-            if not read or len(told) > ORDER_BYTES_MAX:
+        """The first line, and not a byte behind it. Raises OSError where none comes."""
+        line = bytearray()
+        while not line.endswith(b"\n"):
+            waiting = self._connection.recv(_READ_BYTES, socket.MSG_PEEK)
+            if not waiting or len(line) > ORDER_BYTES_MAX:
                 raise OSError("The supervisor gave no order.")
-            told += read
+            line += self._connection.recv(waiting.find(b"\n") + 1 or len(waiting))
         self._connection.settimeout(_SEND_SECONDS_MAX)
-        return bytes(told)
+        head, _, order = bytes(line).partition(b"\t")
+        if head != ORDER:
+            raise OSError("The supervisor gave no order.")
+        return order
+
+    async def listen(self) -> asyncio.StreamReader:
+        """What the supervisor says after its first order, on the event loop; close ends it."""
+        apart = self._connection.dup()
+        apart.settimeout(0)
+        reader, self._listening = await asyncio.open_unix_connection(
+            sock=apart, limit=ORDER_BYTES_MAX
+        )
+        return reader
 
     def send(self, lines: bytes) -> None:
         """Raises OSError, and then for ever: what comes after half a line would be misread."""
@@ -78,10 +98,14 @@ class Channel:
             self._connection.sendall(lines)
         except OSError:
             self._is_broken = True
-            self._connection.close()
+            # Not close: the event loop listens on a copy, which would keep it open.
+            with suppress(OSError):
+                self._connection.shutdown(socket.SHUT_RDWR)
             raise
 
     def close(self) -> None:
+        if self._listening is not None:
+            self._listening.close()
         self._connection.close()
 
 
@@ -134,10 +158,23 @@ class WorkerFiles(TrafficFiles):
                 pending_bytes_max=4 * _CENSUS_BYTES,
             )
         )
+        self._flushes = writer.add(
+            CourierFile[int](
+                channel,
+                directory / "flushes",
+                encode=lambda number: FLUSHED + b"\t%d" % number,
+                lines_max=_FLUSHES_MAX,
+                pending_bytes_max=_FLUSHES_MAX,
+            )
+        )
 
     def tell(self, census: Tree) -> None:
         """What the meters show; dropped where the supervisor has not taken the ones before."""
         self._censuses.put(census, _CENSUS_BYTES)
+
+    def tell_flushed(self, number: int) -> None:
+        """All that was put before the flush of this number was asked for is written or sent."""
+        self._flushes.put(number, 1)
 
     def _spool_of(self, target: str) -> LossyFile[SpoolRecord]:
         capture = self._capture
@@ -154,6 +191,11 @@ class WorkerFiles(TrafficFiles):
 
 def with_head(record: SpoolRecord, allowed: Allowed) -> bytes:
     return _head(record) + encode(record, allowed)
+
+
+def told(head: bytes, what: bytes) -> bytes:
+    """A line from the supervisor, with its end."""
+    return b"%s\t%s\n" % (head, what)
 
 
 def message(line: bytes) -> Message:

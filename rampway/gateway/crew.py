@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from rampway.gateway.census import Censuses, decode
-from rampway.gateway.courier import CENSUS, MESSAGE_BYTES_MAX, message
+from rampway.gateway.courier import CENSUS, FLUSHED, message
 from rampway.gateway.gathering import Gathering
+from rampway.gateway.hands import Hands
 from rampway.gateway.ports import DataPort
 from rampway.gateway.settings import TOKEN_VARIABLE, BadSettings
 from rampway.gateway.slots import SlotFile, Stage
@@ -35,13 +36,13 @@ _log = structlog.get_logger("rampway.gateway")
 
 
 class Crew:
-    """Keeps `size` workers. `order` is the line that each is given."""
+    """Keeps `size` workers, and tells them by `hands` what to do."""
 
     def __init__(
         self,
         size: int,
         *,
-        order: bytes,
+        hands: Hands,
         port: DataPort,
         slots: SlotFile,
         gathering: Gathering,
@@ -49,7 +50,7 @@ class Crew:
         clock: Clock,
     ) -> None:
         self._size = size
-        self._order = order
+        self._hands = hands
         self._port = port
         self._slots = slots
         self._gathering = gathering
@@ -146,15 +147,14 @@ class Crew:
             process.terminate()
         self._gathering.join(number, self._clock.monotonic())
         try:
-            reader, writer = await asyncio.open_unix_connection(sock=ours, limit=MESSAGE_BYTES_MAX)
-            writer.write(self._order + b"\n")
-            await self._hear(number, reader)
-            writer.close()
+            await self._hear(number, await self._hands.join(number, process, ours))
             code = await process.wait()
             if not self.is_stopping:
                 _log.warning("worker.ended", worker=number, code=code)
-            return self._slots[number].stage is not Stage.EMPTY
+            served = self._slots[number].stage is not Stage.EMPTY
+            return self._hands.leave(number) or served
         finally:
+            self._hands.leave(number)
             if process.returncode is None:  # never two workers in one slot
                 process.kill()
                 await process.wait()
@@ -168,7 +168,7 @@ class Crew:
         while True:
             try:
                 line = await reader.readline()
-                if not line:
+                if not line.endswith(b"\n"):  # a worker that is killed may leave half a line
                     return
                 self._take(number, line.removesuffix(b"\n"))
             except ConnectionError:
@@ -180,5 +180,7 @@ class Crew:
         head, _, told = line.partition(b"\t")
         if head == CENSUS:
             self._censuses.take(number, decode(told))
+        elif head == FLUSHED:
+            self._hands.flushed(number, int(told))
         else:
             self._gathering.take(number, message(line))

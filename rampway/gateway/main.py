@@ -36,9 +36,8 @@ async def serve(settings: Settings, *, read_again: Callable[[], Settings] | None
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    several = settings.processes > 1
-    running = supervised(settings) if several else gateway(settings, read_again=read_again)
-    async with running as address:
+    begin = supervised if settings.processes > 1 else gateway
+    async with begin(settings, read_again=read_again) as address:
         _log.info("gateway.listening", **address)
         await stop.wait()
         _log.info("gateway.draining")

@@ -5,23 +5,16 @@ from a split that uses it. What only a start can change is named.
 """
 
 import asyncio
-from collections.abc import Callable
-from typing import Final, TypedDict
+from collections.abc import Awaitable, Callable
+from typing import TypedDict
 
 import structlog
 
+from rampway.gateway.applying import AT_START, changed_keys, difference, is_live
 from rampway.gateway.authority import Authority
-from rampway.gateway.proxy import Proxy
 from rampway.gateway.settings import BadSettings, Part, Settings
 from rampway.gateway.terms import BadInput
-from rampway.gateway.upstreams import Upstreams
 
-# Of these tables the other keys are read anew for each request.
-_AT_START: Final = frozenset(
-    {"limits.units_remembered", "timeouts.client_keep_alive", "timeouts.drain"}
-)
-_LIVE: Final = ("limits.", "timeouts.")
-_POOLS: Final = frozenset({"limits.upstream_connections", "timeouts.upstream_keep_alive"})
 _log = structlog.get_logger("rampway.gateway")
 
 
@@ -36,7 +29,10 @@ class Reloaded(TypedDict):
 
 
 class Reload:
-    """One at a time. Raises BadInput with the reason, and then all is as it was."""
+    """One at a time. Raises BadInput with the reason, and then all is as it was.
+
+    `apply` returns when every process serves by the settings that it is given.
+    """
 
     def __init__(
         self,
@@ -44,24 +40,28 @@ class Reload:
         *,
         read: Callable[[], Settings] | None,
         authority: Authority,
-        upstreams: Upstreams,
-        proxy: Proxy,
+        apply: Callable[[Settings], Awaitable[None]],
     ) -> None:
         self._started = running
         self._running = running
         self._read = read
         self._authority = authority
-        self._upstreams = upstreams
-        self._proxy = proxy
+        self._apply = apply
         self._lock = asyncio.Lock()
         self._by_signal: asyncio.Task[None] | None = None
 
     async def __call__(self) -> Reloaded:
         async with self._lock:
             told = await self._asked()
-            reloaded = await self._authority.change_upstreams(
-                frozenset(told.upstreams), lambda: self._apply(told)
-            )
+            before, after = self._running, _live_part(self._running, told)
+
+            async def change() -> None:
+                if after != before:
+                    await self._apply(after)
+                self._running = after
+
+            await self._authority.change_upstreams(frozenset(after.upstreams), change)
+            reloaded = _reloaded(before, after, self._needs_restart(told))
         _log.info("settings.reloaded", **reloaded)
         return reloaded
 
@@ -85,52 +85,33 @@ class Reload:
         except BadSettings as wrong:
             raise BadInput(f"Nothing was changed: {wrong}") from wrong
 
-    def _apply(self, told: Settings) -> Reloaded:
-        """In one moment of the event loop: no request sees a part of it."""
-        changed = _changed(self._running, told)
-        applied = [key for key in changed if key.startswith(_LIVE) and key not in _AT_START]
-        before, after = self._running.upstreams, told.upstreams
-        replaced = [
-            name
-            for name in sorted(before.keys() & after.keys())
-            if before[name] != after[name] or _POOLS & set(applied)
-        ]
-        added, removed = sorted(after.keys() - before.keys()), sorted(before.keys() - after.keys())
-        self._running = self._running.model_copy(
-            update={
-                "upstreams": after,
-                "limits": _taken(self._running.limits, told.limits, "limits."),
-                "timeouts": _taken(self._running.timeouts, told.timeouts, "timeouts."),
-            }
-        )
-        self._upstreams.change(self._running, opened=[*added, *replaced], closed=removed)
-        self._proxy.take(self._running)
-        started = _changed(self._started, told)
-        return {
-            "added": added,
-            "replaced": replaced,
-            "removed": removed,
-            "applied": applied,
-            "needs_restart": [k for k in started if not k.startswith(_LIVE) or k in _AT_START],
+    def _needs_restart(self, told: Settings) -> list[str]:
+        return [key for key in changed_keys(self._started, told) if not is_live(key)]
+
+
+def _live_part(running: Settings, told: Settings) -> Settings:
+    """The running settings, with all that the file says of what a running process can change."""
+    return running.model_copy(
+        update={
+            "upstreams": told.upstreams,
+            "limits": _taken(running.limits, told.limits, "limits."),
+            "timeouts": _taken(running.timeouts, told.timeouts, "timeouts."),
         }
+    )
 
 
 def _taken(running: Part, told: Part, table: str) -> Part:
     """The table as the file has it now, but for what only a start can change."""
-    kept = {key.removeprefix(table) for key in _AT_START if key.startswith(table)}
+    kept = {key.removeprefix(table) for key in AT_START if key.startswith(table)}
     return told.model_copy(update={key: getattr(running, key) for key in kept})
 
 
-def _changed(before: Settings, after: Settings) -> list[str]:
-    """The keys that differ, upstreams aside, with their table: `data_port`, `limits.units_remembered`."""
-    changed: list[str] = []
-    for name in Settings.model_fields:
-        old, new = getattr(before, name), getattr(after, name)
-        if name == "upstreams" or old == new:
-            continue
-        if isinstance(old, Part):
-            tables = type(old).model_fields
-            changed += [f"{name}.{k}" for k in tables if getattr(old, k) != getattr(new, k)]
-        else:
-            changed.append(name)
-    return changed
+def _reloaded(before: Settings, after: Settings, needs_restart: list[str]) -> Reloaded:
+    added, replaced, removed, applied = difference(before, after)
+    return {
+        "added": added,
+        "replaced": replaced,
+        "removed": removed,
+        "applied": applied,
+        "needs_restart": needs_restart,
+    }

@@ -22,6 +22,7 @@ _APPLIED: Final = 2
 _HEARTBEAT: Final = 3
 _STARTED: Final = 4
 _UNREADABLE: Final = 5
+_ORDER: Final = 6
 
 
 class Stage(IntEnum):
@@ -64,6 +65,14 @@ class Slot:
     def is_blind(self) -> bool:
         """Could the worker not read the table?"""
         return self._words[_UNREADABLE] != 0
+
+    @property
+    def order(self) -> int:
+        """The number of the order that the worker serves by."""
+        return self._words[_ORDER]
+
+    def acknowledge(self, order: int) -> None:
+        self._words[_ORDER] = order
 
     def begin(self, pid: int, now: float) -> None:
         self._seconds[_STARTED] = now

@@ -7,7 +7,7 @@ it passes on no request. docs/gateway-processes.md tells what happens when any o
 import asyncio
 import gc
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Final
@@ -23,6 +23,7 @@ from rampway.gateway.assembly import (
     keep_clean,
     listen_admin,
     only_one,
+    reload_on_signal,
     state_directory,
     warn,
 )
@@ -35,25 +36,27 @@ from rampway.gateway.feedback import Feedback
 from rampway.gateway.fleet import PROPAGATION_SECONDS_MAX, Fleet
 from rampway.gateway.gathering import Gathering
 from rampway.gateway.handouts import Handouts
+from rampway.gateway.hands import Hands
 from rampway.gateway.lossy import LossyWriter
+from rampway.gateway.orders import Order
 from rampway.gateway.overview import Overview
 from rampway.gateway.ports import DataPort
-from rampway.gateway.reloading import Reloaded
+from rampway.gateway.reloading import Reload
 from rampway.gateway.runs import Run, accepts, other_runs, retire_runs
 from rampway.gateway.settings import Settings
 from rampway.gateway.sharedcounts import SegmentFiles, SummedCounts
 from rampway.gateway.slots import SlotFile
 from rampway.gateway.state import StateFile, boot_id
 from rampway.gateway.table import TableWriter
-from rampway.gateway.terms import BadInput
 from rampway.gateway.truth import Truth
-from rampway.gateway.worker import Order
 
 _LOOK_SECONDS: Final = 0.02
 
 
 @asynccontextmanager
-async def supervised(settings: Settings) -> AsyncGenerator[dict[str, str | int]]:
+async def supervised(
+    settings: Settings, *, read_again: Callable[[], Settings] | None = None
+) -> AsyncGenerator[dict[str, str | int]]:
     """A gateway of `settings.processes` workers, as `assembly.gateway` is one of a single process.
 
     Raises BadSettings where its directory or a port is not to be had.
@@ -82,12 +85,10 @@ async def supervised(settings: Settings) -> AsyncGenerator[dict[str, str | int]]
         writer = LossyWriter()
         parts.callback(writer.close)
         gathering, censuses = Gathering(settings, writer), Censuses()
-        order = Order(
-            settings=_for_workers(settings, port.number), run=run.path, supervisor=os.getpid()
-        )
+        hands = Hands(slots, Order.first(settings, run, data_port=port.number), clock=clock)
         crew = Crew(
             settings.processes,
-            order=order.model_dump_json().encode(),
+            hands=hands,
             port=port,
             slots=slots,
             gathering=gathering,
@@ -136,15 +137,18 @@ async def supervised(settings: Settings) -> AsyncGenerator[dict[str, str | int]]
             spools=gathering.spools,
         )
 
-        def written() -> None:
-            censuses.wait_for_lines()
-            writer.flush()
+        async def written() -> None:
+            await hands.flush()
+            await asyncio.to_thread(writer.flush)
 
+        reload = Reload(settings, read=read_again, authority=authority, apply=hands.serve_by)
+        if read_again is not None:
+            reload_on_signal(parts, reload)
         admin = Admin(
             authority=authority,
             counts=counts,
             feedback=feedback,
-            reload=_reload,
+            reload=reload,
             metrics=overview.page,
             not_ready=overview.not_ready,
             forget=partial(forget_unit, directory, written),
@@ -194,23 +198,3 @@ def _keep_time(
         keep_doing(look, next_due=next_look, clock=clock),
     ):
         parts.push_async_callback(end_task, asyncio.create_task(work))
-
-
-async def _reload() -> Reloaded:
-    raise BadInput(
-        "Several processes read their settings when they start. Next: restart the gateway."
-    )
-
-
-def _for_workers(settings: Settings, data_port: int) -> Settings:
-    """The settings of one worker: each draws its part of the judged answers."""
-    per_second = settings.judged.per_second / settings.processes
-    judged = settings.judged.model_copy(update={"per_second": per_second})
-    return settings.model_copy(
-        update={
-            "data_port": data_port,
-            "judged": judged,
-            "admin_token": None,
-            "admin_host": "127.0.0.1",
-        }
-    )

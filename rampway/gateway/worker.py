@@ -14,12 +14,11 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Final
 
 import structlog
-from pydantic import BaseModel, ConfigDict
 
+from rampway.gateway.applying import Applying
 from rampway.gateway.assembly import SystemClock, end_task, listen_data, open_spans
 from rampway.gateway.census import CENSUS_SECONDS, Dropped, Spent, Traces, Tree, taken
 from rampway.gateway.clockwork import keep_doing
@@ -29,9 +28,11 @@ from rampway.gateway.following import FollowingRouter
 from rampway.gateway.handouts import Handouts
 from rampway.gateway.lossy import LossyWriter
 from rampway.gateway.metrics import Meters
+from rampway.gateway.obeying import Obeying
+from rampway.gateway.orders import Order
 from rampway.gateway.proxy import Proxy
 from rampway.gateway.runs import Run
-from rampway.gateway.settings import BadSettings, Settings
+from rampway.gateway.settings import BadSettings
 from rampway.gateway.sharedcounts import SegmentFiles
 from rampway.gateway.slots import Slot, SlotFile, Stage
 from rampway.gateway.spans import SpanQueue
@@ -49,16 +50,6 @@ ORPHAN_SECONDS: Final = (
 _LOOK_FOR_RUN_SECONDS: Final = 1.0
 _TABLE_SECONDS_MAX: Final = 5.0  # a worker that starts waits for a table that it can read
 _log = structlog.get_logger("rampway.gateway")
-
-
-class Order(BaseModel):
-    """What a supervisor tells a worker when it starts it. `supervisor` is its process id."""
-
-    model_config = ConfigDict(frozen=True)
-
-    settings: Settings
-    run: Path
-    supervisor: int
 
 
 class Worker:
@@ -108,13 +99,15 @@ class Worker:
 def main() -> None:
     """Serve until SIGTERM, or until nobody needs it; exit 2 where it cannot."""
     log_to(sys.stderr)
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # it comes to all at once; the supervisor says when
+    for number in (
+        signal.SIGINT,
+        signal.SIGHUP,
+    ):  # they come to all at once; the supervisor says when
+        signal.signal(number, signal.SIG_IGN)
     number, to_supervisor, bound = (int(told) for told in sys.argv[1:])
     channel = Channel(socket.socket(fileno=to_supervisor))
     try:
-        order = Order.model_validate_json(channel.receive_order())
+        order = Order.decode(channel.receive_order())
         with asyncio.Runner(loop_factory=fast_loop()) as runner:
             runner.run(work(order, number, channel, socket.socket(fileno=bound)))
     except (BadSettings, OSError) as wrong:
@@ -169,6 +162,14 @@ async def work(order: Order, number: int, channel: Channel, port: socket.socket)
         parts.callback(lambda: files.tell(census()))
         slot = SlotFile(run.slots)[number]
         slot.begin(os.getpid(), time.monotonic())
+        slot.acknowledge(order.number)
+        obeying = Obeying(
+            channel,
+            slot=slot,
+            applying=Applying(settings, upstreams=upstreams, proxy=proxy),
+            files=files,
+            writer=writer,
+        )
         worker = Worker(order, slot, router, stop)
 
         async def tell() -> None:
@@ -177,6 +178,7 @@ async def work(order: Order, number: int, channel: Channel, port: socket.socket)
         async def mark() -> None:
             router.mark_due()
 
+        parts.push_async_callback(end_task, asyncio.create_task(obeying.obey()))
         _each(parts, TICK_SECONDS, worker.tick)
         _each(parts, CENSUS_SECONDS, tell)
         parts.push_async_callback(end_task, asyncio.create_task(proxy.load.keep_time()))

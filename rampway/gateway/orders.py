@@ -1,0 +1,62 @@
+"""What a supervisor tells its workers to serve by; numbered, so that it is known who follows the newest."""
+
+import os
+from pathlib import Path
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict
+
+from rampway.gateway.runs import Run
+from rampway.gateway.settings import Settings
+
+
+class Order(BaseModel):
+    """What a worker is told when it starts, and again when settings are reloaded.
+
+    `number` rises with each; `supervisor` is its process id.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    number: int
+    settings: Settings
+    run: Path
+    supervisor: int
+
+    @classmethod
+    def first(cls, settings: Settings, run: Run, *, data_port: int) -> Self:
+        """Of the supervisor that calls; `data_port` is the one it has bound."""
+        return cls(
+            number=1,
+            settings=_for_worker(settings, data_port),
+            run=run.path,
+            supervisor=os.getpid(),
+        )
+
+    def next(self, settings: Settings) -> Self:
+        """The same, by other settings of the whole gateway."""
+        told = _for_worker(settings, self.settings.data_port)
+        return self.model_copy(update={"number": self.number + 1, "settings": told})
+
+    def encode(self) -> bytes:
+        """One line, without its end."""
+        return self.model_dump_json().encode()
+
+    @classmethod
+    def decode(cls, line: bytes) -> Self:
+        """Raises ValueError."""
+        return cls.model_validate_json(line)
+
+
+def _for_worker(settings: Settings, data_port: int) -> Settings:
+    """The settings of one worker: each draws its part of the judged answers."""
+    per_second = settings.judged.per_second / settings.processes
+    judged = settings.judged.model_copy(update={"per_second": per_second})
+    return settings.model_copy(
+        update={
+            "data_port": data_port,
+            "judged": judged,
+            "admin_token": None,
+            "admin_host": "127.0.0.1",
+        }
+    )
