@@ -99,11 +99,9 @@ class Worker:
 def main() -> None:
     """Serve until SIGTERM, or until nobody needs it; exit 2 where it cannot."""
     log_to(sys.stderr)
-    for number in (
-        signal.SIGINT,
-        signal.SIGHUP,
-    ):  # they come to all at once; the supervisor says when
-        signal.signal(number, signal.SIG_IGN)
+    # They come to all processes at once; the supervisor says when.
+    for ignored in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(ignored, signal.SIG_IGN)
     number, to_supervisor, bound = (int(told) for told in sys.argv[1:])
     channel = Channel(socket.socket(fileno=to_supervisor))
     try:

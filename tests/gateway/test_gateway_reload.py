@@ -3,15 +3,12 @@
 import asyncio
 import os
 import signal
-from typing import Any
 
 from aiohttp import web
+from settings_files import reload, urls_of, write_settings
 
 from support.gateway_process import (
     CANDIDATE,
-    KEEP_BODIES,
-    NOBODY,
-    DataPlane,
     Heard,
     accepted,
     data_plane,
@@ -20,23 +17,6 @@ from support.gateway_process import (
     served,
     true,
 )
-
-Urls = dict[str, str]
-
-
-def write_settings(plane: DataPlane, urls: Urls, *, more: str = "", headers: str = "") -> None:
-    """The gateway's file as an operator would change it."""
-    tables = "".join(f'[upstreams."{n}"]\nurl = "{url}"\n{headers}\n' for n, url in urls.items())
-    state = f'state_dir = "{plane.gateway.state_dir}"\ndata_port = 0\nadmin_port = 0\n'
-    (plane.gateway.directory / "gateway.toml").write_text(f"{state}{more}\n{tables}{KEEP_BODIES}")
-
-
-def urls_of(plane: DataPlane, **changed: str) -> Urls:
-    return {"a": plane.a.url, "b": plane.b.url, "gone": NOBODY, **changed}
-
-
-async def reload(plane: DataPlane) -> tuple[int, Any]:
-    return await plane.admin.call("POST", "/v1/reload")
 
 
 async def test_requests_go_to_the_new_address_and_those_in_flight_end_at_the_old() -> None:
