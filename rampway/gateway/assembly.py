@@ -125,6 +125,12 @@ async def gateway(
         reload = Reload(settings, read=read_again, authority=authority, apply=apply)
         if read_again is not None:
             reload_on_signal(parts, reload)
+
+        async def written(target: str, unit: bytes | None) -> None:
+            if unit is not None:
+                router.forget(target, unit)
+            await asyncio.to_thread(files.flush)
+
         admin = Admin(
             authority=authority,
             counts=counts,
@@ -132,7 +138,7 @@ async def gateway(
             reload=reload,
             metrics=monitoring.page,
             not_ready=monitoring.not_ready,
-            forget=partial(forget_unit, directory, partial(asyncio.to_thread, files.flush)),
+            forget=partial(forget_unit, directory, written),
             token=settings.admin_token,
         )
         writer.start()
@@ -198,14 +204,17 @@ def _authority(
 
 async def forget_unit(
     directory: Path,
-    written: Callable[[], Awaitable[None]],
+    written: Callable[[str, bytes | None], Awaitable[None]],
     target: str,
     unit: bytes,
     keys: set[tuple[str, str]],
     dry_run: bool,  # noqa: FBT001 - what the order says
 ) -> Forgotten:
-    """Erase a unit's lines; `written` waits for those that are still to be written. Raises OSError."""
-    await written()
+    """Erase a unit's lines. Raises OSError or NotStored.
+
+    `written` waits for those that are still to be written; of a unit, if it is told one, nothing is held.
+    """
+    await written(target, None if dry_run else unit)
 
     def erase() -> Forgotten:
         who = subject(unit, keys | keys_of(directory, target))

@@ -3,7 +3,7 @@
 `<kind> <target> <epoch> <segment> <slice>`, a tab and JSON is a line of the spool, or the mark behind a slice's
 lines; `census`, a tab and JSON is what the worker's meters show; `flushed`, a tab and a number says that all that
 was put before the flush of this number has come. The other way go `order`, a tab and JSON, with which a worker
-begins, and `flush`, a tab and a number.
+begins, and `flush`, a tab and JSON.
 """
 
 import asyncio

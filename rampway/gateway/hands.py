@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from rampway.gateway.courier import FLUSH, MESSAGE_BYTES_MAX, ORDER, told
-from rampway.gateway.orders import Order
+from rampway.gateway.orders import Flush, Order
 from rampway.gateway.settings import Settings
 from rampway.gateway.slots import SlotFile
 from rampway.gateway.terms import Clock, NotStored
@@ -101,10 +101,13 @@ class Hands:
             hand.kill()
         await self._left(behind, lambda _: True, _KILL_SECONDS_MAX)
 
-    async def flush(self) -> None:
-        """Returns when all that workers held has come or is on the disk. Raises NotStored."""
-        self._flushes += 1
-        line, flush = told(FLUSH, b"%d" % self._flushes), self._flushes
+    async def flush(self, target: str, unit: bytes | None) -> None:
+        """Returns when all that workers held has come or is on the disk; of `unit` they let it go.
+
+        Raises NotStored.
+        """
+        flush = self._flushes = self._flushes + 1
+        line = told(FLUSH, Flush(number=flush, target=target, unit=unit).encode())
         asked = list(self._hands.values())
         for hand in asked:
             hand.tell(line)

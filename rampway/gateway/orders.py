@@ -1,4 +1,4 @@
-"""What a supervisor tells its workers to serve by; numbered, so that it is known who follows the newest."""
+"""What a supervisor tells its workers; numbered, so that it is known who has done it."""
 
 import os
 from pathlib import Path
@@ -46,6 +46,20 @@ class Order(BaseModel):
     def decode(cls, line: bytes) -> Self:
         """Raises ValueError."""
         return cls.model_validate_json(line)
+
+
+class Flush(BaseModel):
+    """Write what you hold; nothing more of `unit`, if one is named, who has asked the target to forget him."""
+
+    model_config = ConfigDict(frozen=True, ser_json_bytes="hex", val_json_bytes="hex")
+
+    number: int
+    target: str
+    unit: bytes | None
+
+    def encode(self) -> bytes:
+        """One line, without its end."""
+        return self.model_dump_json().encode()
 
 
 def _for_worker(settings: Settings, data_port: int) -> Settings:

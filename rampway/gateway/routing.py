@@ -289,6 +289,11 @@ class Router:
             return False
         return self._clock.monotonic() < route.lease_until
 
+    def forget(self, target: str, unit: bytes) -> None:
+        """Hold nothing of a unit's answers for the judge; what is in flight is not held yet."""
+        for sampling in self._samplings.get(target, ()):
+            sampling.forget(unit)
+
     def next_mark(self) -> float | None:
         due = [one.next_mark() for all_of in self._pairings.values() for one in all_of]
         due += [one.next_due() for all_of in self._samplings.values() for one in all_of]

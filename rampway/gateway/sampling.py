@@ -7,7 +7,7 @@ says how many were drawn; their lines follow at once, or when their answers end.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import Enum
 from heapq import heappush, heappushpop
 from typing import Final
@@ -25,6 +25,7 @@ CLIENT: Final = "client"  # the caller left before the answer was complete
 TOO_LARGE: Final = "too_large"
 TOO_MANY: Final = "too_many"  # more bytes than may be held
 SPOOL: Final = "spool"  # the spool took no line
+FORGOTTEN: Final = "forgotten"  # the unit asked for it
 LINES_AT_ONCE: Final = 32  # so that the end of a slice holds up no request
 _LINE_BYTES: Final = 256
 
@@ -89,6 +90,10 @@ class Lowest:
     @property
     def held(self) -> int:
         return len(self._heap)
+
+    @property
+    def draws(self) -> list[Draw]:
+        return [draw for _, _, draw in self._heap]
 
     def admits(self, point: int) -> bool:
         return len(self._heap) < self._size or -point > self._heap[0][0]
@@ -157,7 +162,7 @@ class Sampling:
 
     def take(self, draw: Draw, request: bytes | None, answer: Half | None) -> None:
         """Hold a whole answer until its slice is over; None is a body too large to be kept."""
-        if draw.stage in {Stage.ENDED, Stage.OUT}:
+        if draw.stage in {Stage.ENDED, Stage.OUT} or draw.missing == FORGOTTEN:
             return
         if request is None or answer is None:
             draw.missing = TOO_LARGE
@@ -183,6 +188,14 @@ class Sampling:
         if not awaited:
             del self._awaited[draw.index]
         self._write(draw)
+
+    def forget(self, unit: bytes) -> None:
+        """Hold nothing of a unit any more but that it was drawn: its lines will name nobody."""
+        name = unit.decode("utf-8", "replace")
+        for draw in self._held():
+            if draw.unit == unit or draw.trace == name:
+                draw.missing, draw.trace = FORGOTTEN, ""
+                self._let_go_bodies(draw)
 
     def mark_due(self, now: float) -> None:
         """Mark, in order, each slice that is over; give up answers that did not come in time.
@@ -215,6 +228,14 @@ class Sampling:
     def is_over(self) -> bool:
         """Does the segment end, and are all lines of its whole slices written?"""
         return self._is_marked and not self._awaited and not self._ready
+
+    def _held(self) -> Iterator[Draw]:
+        for arms in self._slices.values():
+            for lowest in arms.values():
+                yield from lowest.draws
+        for awaited in self._awaited.values():
+            yield from awaited
+        yield from self._ready
 
     @property
     def _is_marked(self) -> bool:
@@ -274,7 +295,7 @@ class Sampling:
             segment=self.counter.number,
             i=draw.index,
             arm=draw.arm,
-            unit=self._pseudonym(draw.unit),
+            unit="" if draw.missing == FORGOTTEN else self._pseudonym(draw.unit),
             trace=draw.trace,
             request=draw.request if judged else None,
             answer=draw.answer if judged else None,
@@ -290,6 +311,9 @@ class Sampling:
 
     def _let_go(self, draw: Draw) -> None:
         draw.stage = Stage.OUT
+        self._let_go_bodies(draw)
+
+    def _let_go_bodies(self, draw: Draw) -> None:
         draw.request = draw.answer = None
         self._held_bytes -= draw.held_bytes
         draw.held_bytes = 0

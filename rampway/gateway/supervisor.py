@@ -137,8 +137,8 @@ async def supervised(
             spools=gathering.spools,
         )
 
-        async def written() -> None:
-            await hands.flush()
+        async def written(target: str, unit: bytes | None) -> None:
+            await hands.flush(target, unit)
             await asyncio.to_thread(writer.flush)
 
         reload = Reload(settings, read=read_again, authority=authority, apply=hands.serve_by)

@@ -167,6 +167,7 @@ async def work(order: Order, number: int, channel: Channel, port: socket.socket)
             applying=Applying(settings, upstreams=upstreams, proxy=proxy),
             files=files,
             writer=writer,
+            forget=router.forget,
         )
         worker = Worker(order, slot, router, stop)
 
