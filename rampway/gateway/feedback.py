@@ -21,7 +21,7 @@ from rampway.gateway.counts import Counts
 from rampway.gateway.feedbackbook import FeedbackBook, Mark, Taken
 from rampway.gateway.handouts import Handouts
 from rampway.gateway.journal import Key
-from rampway.gateway.receipts import Place, Receipts, decoded
+from rampway.gateway.receipts import HEADER, Place, Receipts, decoded
 from rampway.gateway.settings import FeedbackSettings
 from rampway.gateway.splits import Claim, TargetSplit
 from rampway.gateway.terms import Arm, BadInput, Clock, Fact, NotStored, RefusalCode, Refused
@@ -84,7 +84,10 @@ class FeedbackStream(TypedDict):
 
 
 class Feedback:
-    """Marks of all targets. One thread owns their books."""
+    """Marks of all targets. One thread owns their books.
+
+    Without `handouts` no request is remembered where it is marked: only receipts are proof.
+    """
 
     def __init__(
         self,
@@ -93,7 +96,7 @@ class Feedback:
         *,
         counts: Counts,
         split_of: Callable[[str], TargetSplit],
-        handouts: Handouts,
+        handouts: Handouts | None,
         clock: Clock,
     ) -> None:
         self._directory = directory
@@ -185,6 +188,8 @@ class Feedback:
 
     def _remembered(self, target: str, order: FeedbackOrder) -> tuple[Place, bytes]:
         request_id = order.request_id or order.unit or ""
+        if self._handouts is None:
+            raise BadInput(self._needs_receipt())
         known = self._handouts.remembered(target, request_id)
         if known is None:
             raise Refused(
@@ -196,6 +201,13 @@ class Feedback:
         if named is not None and named.encode("utf-8", "surrogateescape") != known.unit:
             raise BadInput(f"Request {request_id!r} was of another unit.")
         return known
+
+    def _needs_receipt(self) -> str:
+        on = "" if self._settings.receipts else "set feedback.receipts = true, restart, and "
+        return (
+            "A gateway of several processes remembers no request ids. "
+            f"Next: {on}send the answer's {HEADER} as `receipt` with its unit or request id."
+        )
 
     def _due(self, slice_seconds: float, began_at: float) -> int:
         """How many slices have had their time for feedback."""

@@ -63,13 +63,18 @@ class Flush(BaseModel):
 
 
 def _for_worker(settings: Settings, data_port: int) -> Settings:
-    """The settings of one worker: each draws its part of the judged answers."""
+    """The settings of one worker: each draws its part of the judged answers.
+
+    None remembers a request for its feedback: who is asked about it is the supervisor.
+    """
     per_second = settings.judged.per_second / settings.processes
     judged = settings.judged.model_copy(update={"per_second": per_second})
+    feedback = settings.feedback.model_copy(update={"remembered_requests": 0})
     return settings.model_copy(
         update={
             "data_port": data_port,
             "judged": judged,
+            "feedback": feedback,
             "admin_token": None,
             "admin_host": "127.0.0.1",
         }

@@ -35,7 +35,6 @@ from rampway.gateway.durable import replace_file
 from rampway.gateway.feedback import Feedback
 from rampway.gateway.fleet import PROPAGATION_SECONDS_MAX, Fleet
 from rampway.gateway.gathering import Gathering
-from rampway.gateway.handouts import Handouts
 from rampway.gateway.hands import Hands
 from rampway.gateway.lossy import LossyWriter
 from rampway.gateway.orders import Order
@@ -122,8 +121,7 @@ async def supervised(
             settings.feedback,
             counts=counts,
             split_of=authority.split,
-            # Requests are remembered where they were served: here only receipts are proof.
-            handouts=Handouts(settings.feedback),
+            handouts=None,  # the workers have them
             clock=clock,
         )
         parts.callback(feedback.close)
