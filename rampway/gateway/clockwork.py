@@ -1,16 +1,40 @@
 """What happens by time alone: leases run out, slices are sealed, shadow slices are marked."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Final
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack, suppress
+from typing import Any, Final
 
 import structlog
 
-from rampway.gateway.terms import Clock, NotStored
+from rampway.gateway.terms import Clock, Instant, NotStored
 
 PERIOD_SECONDS: Final = 0.25  # how late a thing is noticed that became due since the last look
 _SHORTEST_SECONDS: Final = 0.002
 _log = structlog.get_logger("rampway.gateway")
+
+
+class SystemClock:
+    """The machine's own clocks."""
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def now(self) -> Instant:
+        return Instant(time.monotonic(), time.time())
+
+
+def beside(parts: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
+    """Do this beside everything else, until the stack ends."""
+    task = asyncio.create_task(work)
+
+    async def end() -> None:
+        task.cancel()
+        with suppress(asyncio.CancelledError, NotStored):
+            await task
+
+    parts.push_async_callback(end)
 
 
 async def keep_doing(

@@ -1,19 +1,17 @@
 """What the process tells of itself: the metrics page, and whether it is ready."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 
-from rampway.gateway.authority import Authority
-from rampway.gateway.counts import Counts
-from rampway.gateway.feedback import Feedback
+from rampway.gateway.deciding import Deciding
 from rampway.gateway.metrics import Meters, Page, Sample
 from rampway.gateway.pairing import TargetTally
 from rampway.gateway.sampling import ArmTally
-from rampway.gateway.terms import Arm, Clock
+from rampway.gateway.terms import Arm
 from rampway.gateway.vitals import vitals_of
 
 
@@ -80,7 +78,7 @@ class Traced(Protocol):
     def dropped_undelivered_total(self) -> int: ...
 
 
-class Serving(Protocol):
+class Answering(Protocol):
     """Who answers requests: a proxy, or several."""
 
     @property
@@ -98,28 +96,25 @@ class Monitoring:
 
     def __init__(
         self,
+        deciding: Deciding,
         *,
-        authority: Authority,
-        counts: Counts,
         router: Tallies,
         files: LineFiles,
-        meters: Meters,
-        proxy: Serving,
-        feedback: Feedback,
-        clock: Clock,
-        spans: Traced | None = None,
+        meters: Callable[[], Meters],
+        proxy: Answering,
+        spans: Traced | None,
     ) -> None:
-        self._authority = authority
-        self._counts = counts
+        self._authority = deciding.authority
+        self._counts = deciding.counts
+        self._feedback = deciding.feedback
+        self._clock = deciding.clock
         self._router = router
         self._files = files
         self._meters = meters
         self._proxy = proxy
-        self._feedback = feedback
         self._spans = spans
         self._process = CollectorRegistry()
         self._process.register(ProcessCollector(registry=None))
-        self._clock = clock
 
     def not_ready(self) -> str | None:
         """Why no traffic should be sent here; None where it may."""
@@ -135,18 +130,18 @@ class Monitoring:
 
     def page_of(self, pids: Mapping[str, int], *, ready: bool) -> str:
         """`pids` names the processes of which `ready` is said."""
-        page = Page()
-        page.arms(self._meters)
-        page.copies(self._meters)
+        page, meters = Page(), self._meters()
+        page.arms(meters)
+        page.copies(meters)
         self._processes(page, pids)
         self._parts(page, ready=ready)
         page.family(
             "own_answers_total",
             "counter",
             "Requests that the gateway answered itself, by reason.",
-            [({"reason": why}, count) for why, count in sorted(self._meters.rejected.items())],
+            [({"reason": why}, count) for why, count in sorted(meters.rejected.items())],
         )
-        page.family("in_flight", "gauge", "Requests now.", [({}, self._meters.in_flight)])
+        page.family("in_flight", "gauge", "Requests now.", [({}, meters.in_flight)])
         self._splits(page)
         self._shadow(page)
         self._judged(page)

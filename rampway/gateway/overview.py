@@ -3,44 +3,28 @@
 import os
 from collections.abc import Iterator
 
-from rampway.gateway.authority import Authority
 from rampway.gateway.census import Censuses, Copiers, Dropped, Spent
-from rampway.gateway.counts import Counts
 from rampway.gateway.crew import Crew
-from rampway.gateway.feedback import Feedback
+from rampway.gateway.deciding import Deciding
 from rampway.gateway.gathering import Spools
-from rampway.gateway.metrics import Meters
 from rampway.gateway.monitoring import Monitoring
-from rampway.gateway.terms import Clock
 
 
 class Overview:
     """Sums the workers' newest censuses up, and lets Monitoring write the page."""
 
     def __init__(
-        self,
-        *,
-        authority: Authority,
-        counts: Counts,
-        feedback: Feedback,
-        clock: Clock,
-        crew: Crew,
-        censuses: Censuses,
-        spools: Spools,
+        self, deciding: Deciding, *, crew: Crew, censuses: Censuses, spools: Spools
     ) -> None:
         self._crew = crew
         self._censuses = censuses
         self._spools = spools
-        self._meters = Meters()
         self._monitoring = Monitoring(
-            authority=authority,
-            counts=counts,
+            deciding,
             router=censuses,
             files=self,
-            meters=self._meters,
+            meters=censuses.meters,
             proxy=self,
-            feedback=feedback,
-            clock=clock,
             spans=censuses,
         )
 
@@ -50,12 +34,6 @@ class Overview:
         return self._monitoring.not_ready()
 
     def page(self) -> str:
-        summed = self._censuses.meters()
-        self._meters.arms = summed.arms
-        self._meters.pinned_arms = summed.pinned_arms
-        self._meters.copies = summed.copies
-        self._meters.rejected = summed.rejected
-        self._meters.in_flight = summed.in_flight
         pids = {f"worker-{number}": self._crew.pid_of(number) for number in self._crew.serving()}
         return self._monitoring.page_of(
             {"supervisor": os.getpid(), **pids}, ready=self.not_ready() is None

@@ -18,29 +18,24 @@ from typing import Final
 
 import structlog
 
-from rampway.gateway.applying import Applying
-from rampway.gateway.assembly import SystemClock, end_task, listen_data, open_spans
 from rampway.gateway.census import CENSUS_SECONDS, Dropped, Spent, Traces, Tree, taken
-from rampway.gateway.clockwork import keep_doing
+from rampway.gateway.clockwork import SystemClock, beside, keep_doing
 from rampway.gateway.courier import Channel, WorkerFiles
 from rampway.gateway.fieldbytes import keep_bytes_of_fields
 from rampway.gateway.following import FollowingRouter
-from rampway.gateway.handouts import Handouts
 from rampway.gateway.lossy import LossyWriter
 from rampway.gateway.metrics import Meters
 from rampway.gateway.obeying import Obeying
 from rampway.gateway.orders import Order
-from rampway.gateway.proxy import Proxy
 from rampway.gateway.runs import Run
+from rampway.gateway.serving import Serving
 from rampway.gateway.settings import BadSettings
 from rampway.gateway.sharedcounts import SegmentFiles
 from rampway.gateway.slots import Slot, SlotFile, Stage
-from rampway.gateway.spans import SpanQueue
 from rampway.gateway.starting import fast_loop, log_to
 from rampway.gateway.state import boot_id
 from rampway.gateway.table import TableReader
-from rampway.gateway.tracing import Tracing
-from rampway.gateway.upstreams import Upstreams
+from rampway.gateway.terms import Clock
 from rampway.gateway.workercounts import WorkerCounts
 
 TICK_SECONDS: Final = 0.02
@@ -116,81 +111,83 @@ def main() -> None:
 async def work(order: Order, number: int, channel: Channel, port: socket.socket) -> None:
     """Serve as the worker in slot `number`. Raises BadSettings or OSError."""
     keep_bytes_of_fields()
-    settings, run, clock, meters = order.settings, Run(order.run), SystemClock(), Meters()
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     async with AsyncExitStack() as parts:
         parts.callback(channel.close)
-        upstreams = await parts.enter_async_context(Upstreams(settings))
         writer = LossyWriter()
         parts.callback(writer.close)
+        settings = order.settings
         files = WorkerFiles(
             settings.state_dir, settings.capture, writer, channel=channel, slot=number
         )
-        segments = SegmentFiles(
-            run.segments,
-            workers=settings.processes,
-            units_remembered=settings.limits.units_remembered,
-        )
-        router = FollowingRouter(
-            TableReader(run.table),
-            boot_id=boot_id(),
-            clock=clock,
-            counts=WorkerCounts(segments, number, clock=clock),
-            meters=meters,
-            files=files,
-            settings=settings,
-        )
+        meters, clock = Meters(), SystemClock()
+        router = _router(order, number, files=files, meters=meters, clock=clock)
         await _read_table(router)
-        spans = open_spans(parts, settings)
-        proxy = Proxy(
-            settings,
-            router=router,
-            upstreams=upstreams.by_name,
-            meters=meters,
-            clock=clock,
-            handouts=Handouts(settings.feedback),
-            tracing=Tracing(spans.put, part=settings.telemetry.sample) if spans else None,
-        )
-        parts.push_async_callback(proxy.close)
-
-        def census() -> Tree:
-            return _census(meters, router, files, proxy, spans)
-
-        parts.callback(lambda: files.tell(census()))
-        slot = SlotFile(run.slots)[number]
+        serving = await Serving.open(parts, settings, router=router, meters=meters, clock=clock)
+        slot = SlotFile(Run(order.run).slots)[number]
         slot.begin(os.getpid(), time.monotonic())
         slot.acknowledge(order.number)
         obeying = Obeying(
             channel,
             slot=slot,
-            applying=Applying(settings, upstreams=upstreams, proxy=proxy),
+            applying=serving.applying,
             files=files,
             writer=writer,
             forget=router.forget,
         )
+        beside(parts, obeying.obey())
         worker = Worker(order, slot, router, stop)
-
-        async def tell() -> None:
-            files.tell(census())
-
-        async def mark() -> None:
-            router.mark_due()
-
-        parts.push_async_callback(end_task, asyncio.create_task(obeying.obey()))
-        _each(parts, TICK_SECONDS, worker.tick)
-        _each(parts, CENSUS_SECONDS, tell)
-        parts.push_async_callback(end_task, asyncio.create_task(proxy.load.keep_time()))
-        marking = keep_doing(mark, next_due=router.next_mark, clock=clock)
-        parts.push_async_callback(end_task, asyncio.create_task(marking))
+        _keep_time(parts, worker, router, serving, files)
         writer.start()
-        await listen_data(parts, settings, proxy, meters, bound=port)
+        await serving.listen(parts, bound=port)
         await worker.tick()
         slot.tell(Stage.SERVING)
         gc.collect()
         gc.freeze()
         await stop.wait()
         slot.tell(Stage.DRAINING)
+
+
+def _router(
+    order: Order, number: int, *, files: WorkerFiles, meters: Meters, clock: Clock
+) -> FollowingRouter:
+    settings, run = order.settings, Run(order.run)
+    segments = SegmentFiles(
+        run.segments,
+        workers=settings.processes,
+        units_remembered=settings.limits.units_remembered,
+    )
+    return FollowingRouter(
+        TableReader(run.table),
+        boot_id=boot_id(),
+        clock=clock,
+        counts=WorkerCounts(segments, number, clock=clock),
+        meters=meters,
+        files=files,
+        settings=settings,
+    )
+
+
+def _keep_time(
+    parts: AsyncExitStack,
+    worker: Worker,
+    router: FollowingRouter,
+    serving: Serving,
+    files: WorkerFiles,
+) -> None:
+    """Give signs of life, tell what the meters show, now and at the end, and mark slices."""
+
+    async def tell() -> None:
+        files.tell(_census(router, files, serving))
+
+    async def mark() -> None:
+        router.mark_due()
+
+    parts.push_async_callback(tell)
+    beside(parts, _each(TICK_SECONDS, worker.tick))
+    beside(parts, _each(CENSUS_SECONDS, tell))
+    beside(parts, keep_doing(mark, next_due=router.next_mark, clock=SystemClock()))
 
 
 async def _read_table(router: FollowingRouter) -> None:
@@ -204,26 +201,17 @@ async def _read_table(router: FollowingRouter) -> None:
         router.follow()
 
 
-def _each(parts: AsyncExitStack, seconds: float, act: Callable[[], Awaitable[None]]) -> None:
-    """Act so many seconds apart, until the stack ends."""
-
-    async def again() -> None:
-        while True:
-            await act()
-            await asyncio.sleep(seconds)
-
-    parts.push_async_callback(end_task, asyncio.create_task(again()))
+async def _each(seconds: float, act: Callable[[], Awaitable[None]]) -> None:
+    """Act so many seconds apart, for ever."""
+    while True:
+        await act()
+        await asyncio.sleep(seconds)
 
 
-def _census(
-    meters: Meters,
-    router: FollowingRouter,
-    files: WorkerFiles,
-    proxy: Proxy,
-    spans: SpanQueue | None,
-) -> Tree:
+def _census(router: FollowingRouter, files: WorkerFiles, serving: Serving) -> Tree:
+    proxy, spans = serving.proxy, serving.spans
     return taken(
-        meters,
+        serving.meters,
         copied=router.copied_total,
         drawn=router.drawn_total,
         files=[

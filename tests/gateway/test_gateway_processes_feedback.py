@@ -11,14 +11,13 @@ from worker_connections import callers_of_all
 from rampway.gateway.receipts import HEADER, decoded
 from support.gateway_process import DataPlane, accepted, data_plane, eventually, true
 
-SLICE = {"slice_seconds": 0.5, "fast_seconds": 0.2, "timeout_seconds": 0.4}
 RECEIPTS = "processes = 2\n[feedback]\nreceipts = true\ndelay_seconds = 4.0\n"
 UNITS = 20  # of each worker: that one arm gets none has a chance below 1e-11
 ARMS = {"a": "baseline", "b": "candidate"}
 
 
 async def split_open(plane: DataPlane) -> None:
-    await plane.admin.register(**SLICE)
+    await plane.admin.register(slice_seconds=0.5, fast_seconds=0.2, timeout_seconds=0.4)
     token = await plane.admin.claim()
     await plane.admin.share(token, 1, 5_000)
 
