@@ -22,7 +22,7 @@ OBEY_SECONDS_MAX: Final = (
     2.0  # no split is raised meanwhile: a worker that lives takes milliseconds
 )
 FLUSH_SECONDS_MAX: Final = 15.0  # longer than a worker may be silent before it is killed
-_KILL_SECONDS_MAX: Final = 1.0
+_KILL_SECONDS_MAX: Final = 1.0  # until a worker that was killed is no more
 _LOOK_SECONDS: Final = 0.005
 _log = structlog.get_logger("rampway.gateway")
 
@@ -34,13 +34,8 @@ class Hand:
     number: int
     process: "Process"
     writer: asyncio.StreamWriter
-    first_order: int
     flushed: int = 0
     is_outdated: bool = False  # it was killed because it did not follow an order
-
-    @property
-    def lives(self) -> bool:
-        return self.process.returncode is None
 
     def tell(self, line: bytes) -> None:
         if not self.writer.is_closing():
@@ -66,7 +61,7 @@ class Hands:
     ) -> asyncio.StreamReader:
         """Give a worker its first order; answers what is heard of it. Raises OSError."""
         reader, writer = await asyncio.open_unix_connection(sock=channel, limit=MESSAGE_BYTES_MAX)
-        hand = Hand(number, process, writer, self._order.number)
+        hand = Hand(number, process, writer)
         hand.tell(told(ORDER, self._order.encode()))
         self._hands[number] = hand
         return reader
@@ -83,7 +78,7 @@ class Hands:
         self._hands[number].flushed = flush
 
     async def serve_by(self, settings: Settings) -> None:
-        """Returns when every worker that lives serves by these settings; who does not obey is killed.
+        """Returns when every worker serves by these settings; who does not obey is killed.
 
         A worker that is started from now on knows nothing else.
         """
@@ -119,9 +114,12 @@ class Hands:
     async def _left(
         self, hands: list[Hand], waits: Callable[[Hand], bool], seconds: float
     ) -> list[Hand]:
-        """Those that live and still `waits`, when there are none or the time has passed."""
+        """Those that are here and still `waits`, when there are none or the time has passed.
+
+        One that has died is here until all that it had sent was taken.
+        """
         until = self._clock.monotonic() + seconds
-        while left := [hand for hand in hands if hand.lives and waits(hand)]:
+        while left := [h for h in hands if self._hands.get(h.number) is h and waits(h)]:
             if self._clock.monotonic() > until:
                 break
             await asyncio.sleep(_LOOK_SECONDS)

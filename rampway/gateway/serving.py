@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 
@@ -61,8 +62,17 @@ class Serving:
         applying = Applying(settings, upstreams=upstreams, proxy=proxy)
         return cls(settings, meters, proxy, spans, handouts, applying)
 
-    async def listen(self, parts: AsyncExitStack, bound: socket.socket | None = None) -> int:
-        """Take requests until the stack ends, on a socket that is bound already, if one is given."""
+    async def listen(
+        self,
+        parts: AsyncExitStack,
+        *,
+        bound: socket.socket | None = None,
+        stopped: Callable[[], None] | None = None,
+    ) -> int:
+        """Take requests until the stack ends, on a socket that is bound already, if one is given.
+
+        `stopped` is called when it takes no more, before those that it has taken are answered.
+        """
         settings = self.settings
         server = DataServer(
             self.proxy.handle,
@@ -80,12 +90,14 @@ class Serving:
         else:
             site, port = web.SockSite(runner, bound, backlog=BACKLOG), settings.data_port
             await site.start()
-        parts.push_async_callback(self._drain, site)
+        parts.push_async_callback(self._drained)
+        if stopped is not None:
+            parts.callback(stopped)
+        parts.push_async_callback(site.stop)
         return port
 
-    async def _drain(self, site: web.TCPSite | web.SockSite) -> None:
-        """Stop accepting; kept connections are served once more, until nothing is in flight."""
-        await site.stop()
+    async def _drained(self) -> None:
+        """Kept connections are served once more, until nothing is in flight."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self.settings.timeouts.drain):
                 await self.proxy.drained()

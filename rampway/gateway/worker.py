@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Final
 
 import structlog
@@ -140,13 +141,13 @@ async def work(order: Order, number: int, channel: Channel, port: socket.socket)
         worker = Worker(order, slot, router, stop)
         _keep_time(parts, worker, router, serving, files)
         writer.start()
-        await serving.listen(parts, bound=port)
+        # A new gateway binds the port when it reads that nobody listens there any more.
+        await serving.listen(parts, bound=port, stopped=partial(slot.tell, Stage.DRAINING))
         await worker.tick()
         slot.tell(Stage.SERVING)
         gc.collect()
         gc.freeze()
         await stop.wait()
-        slot.tell(Stage.DRAINING)
 
 
 def _router(

@@ -148,6 +148,27 @@ requests = st.lists(
 )
 
 
+def test_of_a_unit_that_is_forgotten_it_is_kept_only_that_it_was_drawn(sampled: Sampled) -> None:
+    running = sampled.start(Arm.CANDIDATE, 1)
+    assert running is not None
+    sampled.ask(Arm.CANDIDATE, 2)
+    sampled.ask(Arm.BASELINE, 3)
+
+    sampled.sampling.forget(b"u1")
+    sampled.sampling.forget(b"u2")
+    sampled.answer(running)  # it was still under way
+    sampled.sampling.mark_due(BEGAN + 100)
+
+    marks = sampled.lines("drawn")
+    told = {
+        (line["unit"], line["trace"], line["missing"], bool(line["answer"]), bool(line["request"]))
+        for line in sampled.lines("answer")
+    }
+    assert sum(mark["candidate"] + mark["baseline"] for mark in marks) == 3
+    assert told == {("", "", "forgotten", False, False), ("u3", "t", None, True, True)}
+    assert len(sampled.lines("answer")) == 3
+
+
 @given(requests=requests, dice=st.randoms())
 def test_the_units_with_the_lowest_points_are_drawn_in_whatever_order_they_come(
     requests: list[tuple[Arm, int]], dice: random.Random
