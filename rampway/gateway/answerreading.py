@@ -1,5 +1,6 @@
 """Looks into each answer on its way back, as far as its route is understood, and says what was found."""
 
+import sys
 from collections.abc import Mapping
 from typing import Final
 
@@ -27,10 +28,20 @@ class Reader:
         self._dialects = Dialects(routes)
 
     def open(
-        self, answer: aiohttp.ClientResponse, rest: str, *, served: Served, upstream: Upstream
+        self,
+        answer: aiohttp.ClientResponse,
+        rest: str,
+        *,
+        served: Served,
+        upstream: Upstream,
+        events_max: int = sys.maxsize,
     ) -> "Reading":
-        """A reading of what this upstream answers to the raw path and query `rest`."""
-        return Reading(answer, self._dialects.of(rest), self._limits, served, upstream)
+        """A reading of what this upstream answers to the raw path and query `rest`.
+
+        Of a stream no more than `events_max` events are looked into.
+        """
+        dialect = self._dialects.of(rest)
+        return Reading(answer, dialect, self._limits, served, upstream, events_max)
 
 
 class Reading:
@@ -54,6 +65,7 @@ class Reading:
         limits: LimitSettings,
         served: Served,
         upstream: Upstream,
+        events_max: int = sys.maxsize,
     ) -> None:
         self._answer = answer
         self._dialect = dialect
@@ -69,7 +81,7 @@ class Reading:
         elif is_json(answer):
             self._reads_body = True
         elif dialect is not None and answer.status < _ERRORS and is_stream(answer):
-            self._stream = StreamReading(dialect, limits.examined_event_bytes)
+            self._stream = StreamReading(dialect, limits.examined_event_bytes, events_max)
             self._finding = self._stream.finding
 
     @property
@@ -101,12 +113,19 @@ class Reading:
             kind = self._stream.end()
         elif self._reads_body:
             kind = self._read_body(outcome, kept)
-        if self._finding is not None and self._finding.refused:
+        finding = self._finding
+        if self._answer.headers.get(REFUSED) == "1" or (finding is not None and finding.refused):
             outcome.refused = True
-        if self._answer.headers.get(REFUSED) == "1":
-            outcome.refused = True
+        if finding is not None:
+            finding.refused = outcome.refused  # the log says what is counted
         if outcome.kind is None and self._answer.status < _ERRORS:
             outcome.kind = kind
+
+    def cut_off(self) -> None:
+        """The rest is not read: nobody can say what it would have told."""
+        if self._stream is not None or (self._reads_body and self._dialect is not None):
+            self._finding = self._finding or Finding()
+            self._finding.unread = True
 
     def close(self, outcome: Outcome) -> None:
         """However it ended: what it told until then goes with the outcome."""

@@ -57,7 +57,7 @@ class Dialects:
 
 
 def _read_chat(told: JsonObject, finding: Finding) -> None:
-    """Chat completions, completions and embeddings: whole, or one event of a stream.
+    """Chat completions and completions: whole, or one event of a stream.
 
     Called for each event: what is null, as nearly all of it is, costs one look.
     """
@@ -83,6 +83,13 @@ def _read_choice(choice: JsonObject, finding: Finding) -> None:
     part = choice.get("delta") or choice.get("message")
     if isinstance(part, dict) and part.get("refusal"):
         finding.refused = True
+
+
+def _read_embeddings(told: JsonObject, finding: Finding) -> None:
+    """Embeddings: nothing is written, so that what was read is all that costs."""
+    _read_chat(told, finding)
+    if finding.prompt_tokens is not None:
+        finding.take_completion_tokens(0)
 
 
 def _read_responses(told: JsonObject, finding: Finding) -> None:
@@ -226,7 +233,7 @@ _RESPONSE_ENDS: Final = frozenset(
 )
 _CHAT: Final = Dialect(_read_chat, _DONE, _is_idle_chat)
 _RESPONSES: Final = Dialect(_read_responses, _RESPONSE_ENDS, _is_idle_responses)
-_EMBEDDINGS: Final = Dialect(_read_chat, frozenset(), _is_idle_chat)
+_EMBEDDINGS: Final = Dialect(_read_embeddings, frozenset(), _is_idle_chat)
 _KNOWN: Final[Mapping[RouteKind, Dialect]] = {
     RouteKind.CHAT: _CHAT,
     RouteKind.COMPLETIONS: _CHAT,

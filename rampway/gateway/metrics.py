@@ -10,6 +10,20 @@ if TYPE_CHECKING:
 BOUNDS_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 Sample = tuple[Mapping[str, str], float]
+_ANSWERS: Final = (
+    ("tokens_total", "Tokens told by answers."),
+    ("cost_total", "What these tokens cost, in the currency of the configured prices."),
+    ("finish_reasons_total", "Answers by the finish reason that they told."),
+    ("served_other_total", "Answers that told another model than the artifact asks for."),
+    ("answers_unread_total", "Answers that were packed or too large to be looked into."),
+)
+_COPIES_ANSWERS: Final = (
+    ("copy_tokens_total", "Tokens told by answers to copies."),
+    ("copy_cost_total", "What these tokens cost, by the tariff of the candidate's upstream."),
+    ("copy_finish_reasons_total", "Answers to copies by the finish reason that they told."),
+    ("copy_served_other_total", "Answers to copies that told another model than asked for."),
+    ("copy_answers_unread_total", "Answers to copies that were packed or too large to look into."),
+)
 
 
 class ArmMeter:
@@ -145,7 +159,7 @@ class Page:
             "Requests whose caller left before the answer was complete.",
             [(labels, meter.aborted) for labels, meter in arms],
         )
-        self._answers(arms)
+        self._answers(arms, _ANSWERS)
         self._histograms(
             "request_seconds", "From the request's start to the end of its answer.", arms
         )
@@ -182,6 +196,7 @@ class Page:
             "Copies in whose answers the model refused.",
             [(labels, meter.refusals) for labels, meter in copies],
         )
+        self._answers(copies, _COPIES_ANSWERS)
         self._histograms(
             "copy_seconds", "From a copy's departure to the end of its answer.", copies
         )
@@ -216,49 +231,30 @@ class Page:
     def text(self) -> str:
         return "\n".join([*self._lines, ""])
 
-    def _answers(self, arms: list[tuple[dict[str, str], ArmMeter]]) -> None:
-        """What answers of understood routes told."""
-        self.family(
-            "tokens_total",
-            "counter",
-            "Tokens told by answers.",
+    def _answers(
+        self, meters: list[tuple[dict[str, str], ArmMeter]], families: tuple[tuple[str, str], ...]
+    ) -> None:
+        """What answers of understood routes told; the families are in the order of the samples."""
+        told: tuple[list[Sample], ...] = (
             [
                 ({**labels, "kind": kind}, count)
-                for labels, meter in arms
+                for labels, meter in meters
                 for kind, count in (
                     ("prompt", meter.prompt_tokens),
                     ("completion", meter.completion_tokens),
                 )
             ],
-        )
-        self.family(
-            "cost_total",
-            "counter",
-            "What these tokens cost, in the currency of the configured prices.",
-            [(labels, meter.cost) for labels, meter in arms],
-        )
-        self.family(
-            "finish_reasons_total",
-            "counter",
-            "Answers by the finish reason that they told.",
+            [(labels, meter.cost) for labels, meter in meters],
             [
                 ({**labels, "reason": reason}, count)
-                for labels, meter in arms
+                for labels, meter in meters
                 for reason, count in sorted(meter.finish_reasons.items())
             ],
+            [(labels, meter.served_other) for labels, meter in meters],
+            [(labels, meter.unread) for labels, meter in meters],
         )
-        self.family(
-            "served_other_total",
-            "counter",
-            "Answers that told another model than the artifact asks for.",
-            [(labels, meter.served_other) for labels, meter in arms],
-        )
-        self.family(
-            "answers_unread_total",
-            "counter",
-            "Answers of understood routes that were packed or too large to be looked into.",
-            [(labels, meter.unread) for labels, meter in arms],
-        )
+        for (name, what), samples in zip(families, told, strict=True):
+            self.family(name, "counter", what, samples)
 
     def _histograms(
         self, name: str, told: str, meters: Iterable[tuple[Mapping[str, str], ArmMeter]]

@@ -332,6 +332,7 @@ class Proxy:
             pairing=pairs,
             candidate=candidate,
             upstream=upstream,
+            reader=self._reader,
             method=call.request.method,
             rest=call.rest,
             headers=call.headers,

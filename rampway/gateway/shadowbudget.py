@@ -6,12 +6,11 @@ So a burst may overdraw a bucket by what is in flight; nothing goes then until t
 
 from typing import Final, NamedTuple
 
-import orjson
-from pydantic import JsonValue
-
+from rampway.gateway.findings import Finding
 from rampway.gateway.settings import ShadowSettings
 
 BURST_SECONDS: Final = 10.0  # of the budget may be used at once, at least one copy's worth
+TOKENS_BELIEVED_MAX: Final = 10_000_000  # of one answer, each way
 _MINUTE_SECONDS: Final = 60.0
 _BYTES_PER_TOKEN: Final = 4  # where nobody counts them
 _MEMORY: Final = 0.1  # the newest answer's weight in what the next one is expected to have
@@ -27,6 +26,13 @@ class Tokens(NamedTuple):
     @property
     def total(self) -> float:
         return self.read + self.written
+
+
+class Prices(NamedTuple):
+    """What a million tokens cost, in any one currency."""
+
+    read: float
+    written: float
 
 
 class Bucket:
@@ -67,7 +73,7 @@ class Budget:
     """One target's budget for copies, whatever release they are for."""
 
     def __init__(self, settings: ShadowSettings) -> None:
-        self._settings = settings
+        self._prices = Prices(settings.price_per_million_read, settings.price_per_million_written)
         self._copies = _bucket(settings.copies_per_minute, least=1.0)
         self._tokens = _bucket(settings.tokens_per_minute)
         self._spend = _bucket(settings.spend_per_minute)
@@ -75,15 +81,13 @@ class Budget:
         self.tokens_total = 0.0
         self.spend_total = 0.0
 
-    @property
-    def counts_tokens(self) -> bool:
-        """Does anybody ask what is in an answer?"""
-        return self._tokens is not None or self._spend is not None
+    def let_go(self, request_bytes: int, now: float, prices: Prices | None = None) -> Charge | None:
+        """Charge a copy that is about to go; None, and nothing charged, where it is over budget.
 
-    def let_go(self, request_bytes: int, now: float) -> Charge | None:
-        """Charge a copy that is about to go; None, and nothing charged, where it is over budget."""
+        `prices` are the model's own; without them those of the settings hold.
+        """
         tokens = Tokens(request_bytes / _BYTES_PER_TOKEN, self._written_expected)
-        charge = Charge(tokens, self._price(tokens))
+        charge = Charge(tokens, self._spent(tokens, prices))
         asked = ((self._copies, 1.0), (self._tokens, tokens.total), (self._spend, charge.spend))
         if not all(bucket.has(amount, now) for bucket, amount in asked if bucket is not None):
             return None
@@ -96,71 +100,39 @@ class Budget:
         """The copy was not sent after all."""
         if self._copies is not None:
             self._copies.take(-1.0)
-        self._correct(charge, Tokens(0.0, 0.0))
+        self._correct(charge, Tokens(0.0, 0.0), 0.0)
 
-    def answered(self, charge: Charge, request_bytes: int, answer: bytes, encoding: str) -> None:
-        """Correct the charge by what the answer tells, or by its length."""
-        used = told_tokens(answer) if self.counts_tokens and not encoding else None
-        if used is None:
-            used = Tokens(request_bytes / _BYTES_PER_TOKEN, len(answer) / _BYTES_PER_TOKEN)
-        self._written_expected += _MEMORY * (used.written - self._written_expected)
-        self._correct(charge, used)
+    def ended(self, charge: Charge, used: Tokens, prices: Prices | None = None) -> None:
+        """Correct the charge by what was used, answered or not: what the candidate read may be billed."""
+        if used.written:
+            self._written_expected += _MEMORY * (used.written - self._written_expected)
+        spent = self._spent(used, prices)
+        self._correct(charge, used, spent)
         self.tokens_total += used.total
-        self.spend_total += self._price(used)
+        self.spend_total += spent
 
-    def failed(self, charge: Charge) -> None:
-        """No answer came: what the candidate read of it may still be billed."""
-        used = Tokens(charge.tokens.read, 0.0)
-        self._correct(charge, used)
-        self.tokens_total += used.total
-        self.spend_total += self._price(used)
-
-    def _correct(self, charge: Charge, used: Tokens) -> None:
+    def _correct(self, charge: Charge, used: Tokens, spent: float) -> None:
         if self._tokens is not None:
             self._tokens.take(used.total - charge.tokens.total)
         if self._spend is not None:
-            self._spend.take(self._price(used) - charge.spend)
+            self._spend.take(spent - charge.spend)
 
-    def _price(self, tokens: Tokens) -> float:
-        settings = self._settings
-        read = tokens.read * settings.price_per_million_read
-        return (read + tokens.written * settings.price_per_million_written) / _MILLION
-
-
-def told_tokens(answer: bytes) -> Tokens | None:
-    """The tokens that an answer tells, as `usage` of its JSON or of the last event that has one.
-
-    Understood are `prompt_tokens` and `completion_tokens` (OpenAI's chat completions), `input_tokens`
-    and `output_tokens` (its responses, and Anthropic's messages).
-    """
-    found = answer.rfind(b'"usage"')
-    if found < 0:
-        return None
-    try:
-        told: JsonValue = orjson.loads(_event_at(answer, found))
-    except orjson.JSONDecodeError:
-        return None
-    usage = told.get("usage") if isinstance(told, dict) else None
-    if not isinstance(usage, dict):
-        return None
-    read = _count(usage.get("prompt_tokens", usage.get("input_tokens")))
-    written = _count(usage.get("completion_tokens", usage.get("output_tokens")))
-    return None if read is None or written is None else Tokens(read, written)
+    def _spent(self, tokens: Tokens, prices: Prices | None) -> float:
+        read, written = prices or self._prices
+        return (tokens.read * read + tokens.written * written) / _MILLION
 
 
-def _event_at(answer: bytes, position: int) -> bytes:
-    """All of a JSON answer; of a stream of events (WHATWG server-sent events) the line at a position."""
-    begin = answer.rfind(b"\n", 0, position) + 1
-    if not answer.startswith(b"data:", begin):
-        return answer
-    end = answer.find(b"\n", position)
-    return answer[begin + len(b"data:") : end if end >= 0 else len(answer)]
+def used(request_bytes: int, answer_bytes: int, finding: Finding | None) -> Tokens:
+    """What went in and came out, as far as the answer tells it; what it does not tell, by its length."""
+    read = finding.prompt_tokens if finding else None
+    written = finding.completion_tokens if finding else None
+    return Tokens(_believed(read, request_bytes), _believed(written, answer_bytes))
 
 
-def _count(told: JsonValue) -> float | None:
-    """A number of tokens that can be believed: a candidate tells its own price here."""
-    if isinstance(told, bool) or not isinstance(told, int) or not 0 <= told <= _MILLION * 10:
-        return None
+def _believed(told: int | None, size_bytes: int) -> float:
+    """A candidate tells its own price here: one lie must not stop copying for a year."""
+    if told is None or told > TOKENS_BELIEVED_MAX:
+        return size_bytes / _BYTES_PER_TOKEN
     return float(told)
 
 

@@ -13,36 +13,42 @@ import structlog
 from multidict import CIMultiDict
 
 from rampway.gateway import pairing
-from rampway.gateway.answers import is_json, kind_of_status
+from rampway.gateway.answerreading import Reader, Reading
+from rampway.gateway.answers import Kept, kind_of_status
 from rampway.gateway.breaker import Breaker
 from rampway.gateway.counting import OTHER_KIND, Outcome
 from rampway.gateway.headers import SHADOW, with_fields
 from rampway.gateway.load import Load
 from rampway.gateway.pairing import Pair, Pairing
-from rampway.gateway.refusals import HEADER as REFUSED
-from rampway.gateway.refusals import says_refused
 from rampway.gateway.requestlog import REQUEST, CopyOf
 from rampway.gateway.routing import Passage, Router
 from rampway.gateway.settings import ShadowSettings
-from rampway.gateway.shadowbudget import Budget, Charge
+from rampway.gateway.shadowbudget import Budget, Charge, Prices, used
 from rampway.gateway.spool import Half
 from rampway.gateway.terms import Clock, Served
 from rampway.gateway.tracing import OpenSpan
 from rampway.gateway.upstreams import Upstream
 
 _COPY_OVERHEAD_BYTES = 2_048  # what a waiting copy holds beside its body
+_PIECE_BYTES = 16 * 1024  # of an answer looked into at once
+_EVENT_BYTES = 64  # a stream of smaller events is not looked into to its end,
+_EVENTS_MIN = 1_024  # unless it has only so many
 _log = structlog.get_logger("rampway.gateway")
 
 
 @dataclass(frozen=True)
 class Copy:
-    """A request to be repeated to the candidate. `headers` are the caller's end-to-end fields."""
+    """A request to be repeated to the candidate. `headers` are the caller's end-to-end fields.
+
+    `reader` is that of live answers, by the limits in force when the caller asked.
+    """
 
     passage: Passage
     pair: Pair
     pairing: Pairing
     candidate: Served
     upstream: Upstream
+    reader: Reader
     method: str
     rest: str
     headers: CIMultiDict[str]
@@ -51,6 +57,12 @@ class Copy:
     @property
     def size_bytes(self) -> int:
         return len(self.body) + _COPY_OVERHEAD_BYTES
+
+    def prices(self, told: str | None = None) -> Prices | None:
+        """What the tokens cost of an answer that tells this model; None where no tariff says it."""
+        asked = self.candidate.serve.fields.get("model")
+        model = self.upstream.tariff.priced(told, asked)
+        return None if model is None else Prices(model.prompt_price, model.completion_price)
 
 
 class Waiting(NamedTuple):
@@ -91,7 +103,7 @@ class Copier:
         if missing is not None:
             copy.pairing.miss(copy.pair, missing)
             return
-        charge = self._budget.let_go(len(copy.body), now)
+        charge = self._budget.let_go(len(copy.body), now, copy.prices())
         if charge is None:
             copy.pairing.miss(copy.pair, pairing.BUDGET)
         elif self._has_connection:
@@ -148,9 +160,9 @@ class Copier:
             self._start(waiting)
 
     async def _send(self, waiting: Waiting) -> None:
-        copy, charge = waiting
+        copy = waiting.copy
         began = self._clock.monotonic()
-        outcome, missing = Outcome(), None
+        outcome, half, missing = Outcome(), None, None
         span = copy.passage.span.copy() if copy.passage.span else None
         REQUEST.set(CopyOf(copy.passage))
         try:
@@ -162,28 +174,29 @@ class Copier:
         except Exception:  # noqa: BLE001 - whatever a candidate provokes ends its copy only
             _log.exception("copy.failed", target=copy.pairing.target)
             outcome.kind, missing = OTHER_KIND, pairing.CANDIDATE_FAILED
-        else:
-            body = half.body or b""
-            outcome.status, outcome.size_bytes = half.status, len(body)
-            self._budget.answered(charge, len(copy.body), body, half.encoding)
-            if outcome.size_bytes > self._settings.body_bytes:
-                missing = pairing.TOO_LARGE
-            else:
-                copy.pairing.take_candidate(copy.pair, half)
         now = self._clock.monotonic()
-        if outcome.kind is None:
+        if missing is None:
+            # Whatever it answers, an error among it: only one that does not answer opens the breaker.
             self.breaker.answered()
-            # Told as an error, like a user's own; a candidate that answers does not open the breaker.
-            outcome.kind = kind_of_status(outcome.status or 0)
         else:
             self.breaker.failed(now)
-            self._budget.failed(charge)
-        if missing is not None:
-            copy.pairing.miss(copy.pair, missing)
+        self._settle(waiting, outcome)
+        if half is not None:
+            copy.pairing.take_candidate(copy.pair, half)
+        else:
+            copy.pairing.miss(copy.pair, missing or pairing.TOO_LARGE)
         self._router.note_copy(copy.passage, outcome, now - began, span)
 
-    async def _ask(self, copy: Copy, began: float, outcome: Outcome, span: OpenSpan | None) -> Half:
-        """The candidate's answer, read only as far as it may be kept."""
+    def _settle(self, waiting: Waiting, outcome: Outcome) -> None:
+        copy, finding = waiting.copy, outcome.finding
+        prices = copy.prices(finding.model if finding else None)
+        tokens = used(len(copy.body), outcome.size_bytes, finding)
+        self._budget.ended(waiting.charge, tokens, prices)
+
+    async def _ask(
+        self, copy: Copy, began: float, outcome: Outcome, span: OpenSpan | None
+    ) -> Half | None:
+        """The candidate's answer, read only as far as it may be kept; None where it is larger."""
         serve = copy.candidate.serve
         headers = copy.upstream.dress(copy.headers, serve, copy.passage.request_id)
         headers[SHADOW] = "1"
@@ -199,15 +212,38 @@ class Copier:
             allow_redirects=False,
             timeout=aiohttp.ClientTimeout(total=timeout),
         ) as answer:
-            body = bytearray()
-            while len(body) <= self._settings.body_bytes:
-                chunk = await answer.content.readany()
-                if not chunk:
-                    break
-                body += chunk
-            latency_ms = (self._clock.monotonic() - began) * 1_000
-            outcome.refused = answer.headers.get(REFUSED) == "1" or (
-                is_json(answer) and says_refused(body)
+            reading = copy.reader.open(
+                answer,
+                copy.rest,
+                served=copy.candidate,
+                upstream=copy.upstream,
+                events_max=max(_EVENTS_MIN, self._settings.body_bytes // _EVENT_BYTES),
             )
-            encoding = answer.headers.get("Content-Encoding", "").lower()
-            return Half(answer.status, latency_ms, bytes(body), encoding)
+            outcome.status = answer.status
+            outcome.kind = kind_of_status(answer.status) or reading.served_wrong
+            try:
+                return await self._read(answer, reading, began, outcome)
+            finally:
+                reading.close(outcome)
+
+    async def _read(
+        self, answer: aiohttp.ClientResponse, reading: Reading, began: float, outcome: Outcome
+    ) -> Half | None:
+        body, limit = bytearray(), self._settings.body_bytes
+        while len(body) <= limit:
+            chunk = await answer.content.readany()
+            if not chunk:
+                break
+            body += chunk
+            outcome.size_bytes = len(body)
+            for begin in range(0, len(chunk), _PIECE_BYTES):
+                reading.passed(chunk[begin : begin + _PIECE_BYTES])
+        latency_ms = (self._clock.monotonic() - began) * 1_000
+        if len(body) > limit:
+            reading.cut_off()
+            return None
+        kept = Kept(limit)
+        kept.add(bytes(body))
+        reading.complete(outcome, kept)
+        encoding = answer.headers.get("Content-Encoding", "").lower()
+        return Half(answer.status, latency_ms, kept.whole(limit), encoding)

@@ -33,8 +33,14 @@ class Tariff:
         finding.served_other = told is not None and bool(names) and told not in names
         if finding.prompt_tokens is None and finding.completion_tokens is None:
             return
-        priced = self._named.get(told or "") or expected or self._models.get(ANY)
-        if priced is not None and priced.is_priced:
+        priced = self.priced(told, asked)
+        if priced is not None:
             prompt, completion = finding.prompt_tokens or 0, finding.completion_tokens or 0
             cost = prompt * priced.prompt_price + completion * priced.completion_price
             finding.cost = cost / _PRICED_TOKENS
+
+    def priced(self, told: str | None, asked: object) -> ModelSettings | None:
+        """The model whose prices hold for an answer of `told`; None where it has none."""
+        expected = self._models.get(asked) if isinstance(asked, str) else None
+        priced = self._named.get(told or "") or expected or self._models.get(ANY)
+        return priced if priced is not None and priced.is_priced else None

@@ -93,7 +93,7 @@ def choice(reason: str | None = "stop", **message: object) -> dict[str, Any]:
         (
             "/v1/embeddings",
             {"model": "e", "data": [{"embedding": [0.5]}], "usage": {"prompt_tokens": 9}},
-            {"model": "e", "prompt_tokens": 9},
+            {"model": "e", "prompt_tokens": 9, "completion_tokens": 0},
         ),
         (
             RESPONSES,
@@ -159,6 +159,34 @@ def test_what_is_no_json_object_tells_nothing() -> None:
 
     for body in (b"", b"[1]", b'{"error":', b"<html>error</html>"):
         assert facts(read_body(dialect, body)) == NOTHING
+
+
+@pytest.mark.parametrize("part", [b"{}", b"[]"])
+def test_a_body_of_more_parts_than_an_answer_has_is_left_unread(part: bytes) -> None:
+    dialect = DIALECTS.of(CHAT)
+    assert dialect is not None
+
+    def told(parts: int) -> Finding:
+        return read_body(dialect, b'{"a":[' + (part + b",") * parts + b'1],"model":"m"}')
+
+    assert (told(8_000).model, told(8_000).unread) == ("m", False)
+    assert (told(9_000).model, told(9_000).unread) == (None, True)
+
+
+@pytest.mark.parametrize("chunk_events", [1, 7, 100])
+def test_no_more_events_than_agreed_are_looked_into(chunk_events: int) -> None:
+    dialect = DIALECTS.of(CHAT)
+    assert dialect is not None
+    looked: list[object] = []
+    counting = dialect._replace(read=lambda told, _finding: looked.append(told))
+    reading = StreamReading(counting, 65_536, events_max=70)
+
+    for _ in range(0, 700, chunk_events):
+        reading.feed(b"data: {}\n\n" * chunk_events)
+
+    assert reading.end() is None  # nobody can say that its end was missing
+    assert reading.finding.unread
+    assert len(looked) <= 70
 
 
 DONE = "[DONE]"

@@ -41,6 +41,8 @@ queued_bytes = 2097152
 pair_bytes = 2097152
 breaker_failures = 1000000
 tokens_per_minute = 1e12
+[routes."*"]
+kind = "chat"
 """
 BASELINES = b'{"by": "a"}'
 REASONS = {  # why there is no pair; each other mode gives an answer, however odd
@@ -56,6 +58,7 @@ REASONS = {  # why there is no pair; each other mode gives an answer, however od
     "two-lengths": "candidate_failed",
     "cut-short": "candidate_failed",
     "gzip-bomb": "too_large",
+    "endless-events": "too_large",
     "informs-for-ever": "candidate_failed",
 }
 ANSWERS = 120_000  # of which an eighth of the callers leaves before

@@ -2,17 +2,24 @@
 
 import asyncio
 
-import orjson
 import pytest
 from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 from shadowed_planes import missing, shadowing, spooled
 
+from rampway.gateway.findings import Finding
 from rampway.gateway.load import TICK_SECONDS, Load
 from rampway.gateway.metrics import Meters
 from rampway.gateway.settings import ShadowSettings
-from rampway.gateway.shadowbudget import BURST_SECONDS, Budget, Tokens, told_tokens
+from rampway.gateway.shadowbudget import (
+    BURST_SECONDS,
+    TOKENS_BELIEVED_MAX,
+    Budget,
+    Prices,
+    Tokens,
+    used,
+)
 from rampway.gateway.terms import Instant
 from support.gateway_process import Heard, data_plane, eventually
 
@@ -30,8 +37,11 @@ class Stopwatch:
         return Instant(self.seconds, self.seconds)
 
 
-def usage(read: int, written: int) -> bytes:
-    return orjson.dumps({"usage": {"prompt_tokens": read, "completion_tokens": written}})
+def finding(read: int | None, written: int | None) -> Finding:
+    """What an answer told."""
+    told = Finding()
+    told.prompt_tokens, told.completion_tokens = read, written
+    return told
 
 
 def test_a_minute_lets_its_copies_go_and_no_more() -> None:
@@ -76,7 +86,7 @@ def test_tokens_that_the_answer_tells_are_charged_in_place_of_the_estimate() -> 
     assert charge is not None
     assert charge.tokens == Tokens(100.0, 0.0)
 
-    budget.answered(charge, 400, usage(500, 1_500), "")
+    budget.ended(charge, Tokens(500, 1_500))
 
     assert budget.tokens_total == 2_000
     assert budget.let_go(4, 5.0) is None  # 1,000 overdrawn: made good in ten seconds
@@ -88,22 +98,12 @@ def test_what_answers_had_before_is_expected_of_the_next_copy() -> None:
     for n in range(100):
         charge = budget.let_go(400, n * 1.0)
         assert charge is not None
-        budget.answered(charge, 400, usage(100, 1_000), "")
+        budget.ended(charge, Tokens(100, 1_000))
 
     charge = budget.let_go(400, 200.0)
 
     assert charge is not None
     assert charge.tokens.written == pytest.approx(1_000, rel=0.01)
-
-
-def test_without_usage_four_bytes_are_a_token() -> None:
-    budget = Budget(ShadowSettings(tokens_per_minute=6_000))
-    charge = budget.let_go(400, 0.0)
-    assert charge is not None
-
-    budget.answered(charge, 400, b"x" * 800, "")
-
-    assert budget.tokens_total == 300
 
 
 def test_a_copy_that_is_not_sent_costs_nothing_and_one_that_fails_costs_what_was_read() -> None:
@@ -119,7 +119,7 @@ def test_a_copy_that_is_not_sent_costs_nothing_and_one_that_fails_costs_what_was
     again = budget.let_go(400, 0.0)
 
     assert again is not None
-    budget.failed(again)
+    budget.ended(again, used(400, 0, None))
     assert (budget.tokens_total, budget.spend_total) == (100, 1.0)
 
 
@@ -131,41 +131,41 @@ def test_money_is_reckoned_by_both_prices() -> None:
     charge = budget.let_go(40, 0.0)
     assert charge is not None
 
-    budget.answered(charge, 40, usage(10, 20), "")
+    budget.ended(charge, Tokens(10, 20))
 
     assert budget.spend_total == 25.0
     assert budget.let_go(40, 1.0) is None
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("told", "expected"),
     [
-        (usage(3, 4), Tokens(3, 4)),
-        (b'{"usage":{"input_tokens":5,"output_tokens":6}}', Tokens(5, 6)),
-        (b'data: {"a":1}\n\ndata: {"usage":{"prompt_tokens":7,"completion_tokens":8}}\n\ndata: [DONE]\n\n', Tokens(7, 8)),
-        (b'{"usage":{"prompt_tokens":-1,"completion_tokens":8}}', None),
-        (b'{"usage":{"prompt_tokens":true,"completion_tokens":8}}', None),
-        (b'{"usage":{"prompt_tokens":1e300,"completion_tokens":8}}', None),
-        (b'{"usage":null}', None),
-        (b'["usage"]', None),
-        (b'{"usage":', None),
-        (b"no tokens here", None),
-        (b"", None),
+        ((3, 4), Tokens(3, 4)),
+        ((3, None), Tokens(3, 200)),
+        ((None, 4), Tokens(100, 4)),
+        ((None, None), Tokens(100, 200)),
+        ((TOKENS_BELIEVED_MAX + 1, 4), Tokens(100, 4)),
+        ((0, 0), Tokens(0, 0)),
     ],
-)  # fmt: skip
-def test_tokens_are_believed_only_where_they_are_counts(answer: bytes, told: Tokens | None) -> None:
-    assert told_tokens(answer) == told
+)
+def test_tokens_that_are_not_told_or_not_to_be_believed_are_reckoned_by_length(
+    told: tuple[int | None, int | None], expected: Tokens
+) -> None:
+    assert used(400, 800, finding(*told)) == expected
+    assert used(400, 800, None) == Tokens(100, 200)
 
 
-@given(st.binary(max_size=300))
-def test_no_answer_breaks_the_count_of_tokens(noise: bytes) -> None:
-    budget = Budget(ShadowSettings(tokens_per_minute=600))
-    charge = budget.let_go(0, 0.0)
+def test_the_models_own_prices_come_before_those_of_the_settings() -> None:
+    settings = ShadowSettings(spend_per_minute=60, price_per_million_written=1_000_000)
+    budget = Budget(settings)
+    tariff = Prices(read=500_000, written=100_000)
+    charge = budget.let_go(40, 0.0, tariff)
     assert charge is not None
+    assert charge.spend == 5.0
 
-    budget.answered(charge, 0, b'{"usage"' + noise, "")
+    budget.ended(charge, Tokens(10, 20), tariff)
 
-    assert 0 <= budget.tokens_total < 2e7
+    assert budget.spend_total == 7.0
 
 
 def test_an_event_loop_that_is_late_twice_in_a_row_is_load_until_it_comes_in_time() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 BLOCK = b"x" * 65_536
 # It plays one answer per connection and says so: another copy on it would be lost by chance.
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n"
+EVENTS_HEAD = HEAD.replace(b"application/json", b"text/event-stream")
 GZIP_BOMB = gzip.compress(b"\x00" * (64 * 1024 * 1024), 1)  # some 300 kB
 
 
@@ -99,6 +100,25 @@ async def _deep_json(writer: asyncio.StreamWriter) -> None:
     await writer.drain()
 
 
+async def _many_objects(writer: asyncio.StreamWriter) -> None:
+    body = b'{"choices":[' + b"{}," * 80_000 + b"1]}"
+    writer.write(HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+    await writer.drain()
+
+
+async def _many_events(writer: asyncio.StreamWriter) -> None:
+    body = b"data:{}\n\n" * 20_000 + b"data:\n\n" * 5_000 + b"\n" * 40_000
+    writer.write(EVENTS_HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+    await writer.drain()
+
+
+async def _endless_events(writer: asyncio.StreamWriter) -> None:
+    writer.write(EVENTS_HEAD + b"\r\n")
+    while True:
+        writer.write(b'data:{"error":0}\n\n' * 4_096)
+        await writer.drain()
+
+
 async def _no_text(writer: asyncio.StreamWriter) -> None:
     body = bytes(range(256)) * 4
     writer.write(HEAD + b"X-Odd: \xff\xfe\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
@@ -136,6 +156,9 @@ MODES = {
     "gzip-bomb": _gzip_bomb,
     "lies-about-encoding": _lies_about_encoding,
     "deep-json": _deep_json,
+    "many-objects": _many_objects,
+    "many-events": _many_events,
+    "endless-events": _endless_events,
     "no-text": _no_text,
     "upgrades": _upgrades,
     "informs-for-ever": _informs_for_ever,
