@@ -11,6 +11,7 @@ from rampway.gateway.counting import Outcome
 from rampway.gateway.dialects import Dialect, Dialects
 from rampway.gateway.findings import ANSWER_ERROR, STREAM_ERROR, WRONG_ARTIFACT, Finding
 from rampway.gateway.inspection import StreamReading, read_body
+from rampway.gateway.jsonbodies import is_overfull
 from rampway.gateway.refusals import HEADER as REFUSED
 from rampway.gateway.refusals import says_refused
 from rampway.gateway.settings import LimitSettings, RouteSettings
@@ -142,8 +143,8 @@ class Reading:
         if body is None:
             self._finding = None if self._dialect is None else Finding(unread=True)
             return None
-        outcome.refused = says_refused(body)  # understood on every route
         if self._dialect is None:
+            outcome.refused = not is_overfull(body) and says_refused(body)
             return None
         self._finding = read_body(self._dialect, body)
         return ANSWER_ERROR if self._finding.failed else None

@@ -26,12 +26,14 @@ class Dialect(NamedTuple):
 
     `read` takes one JSON object (an answer, or an event's data) into the finding; `ends` are the data
     or event names of which one ends each stream, empty where a stream may just end; `is_idle` is sure,
-    by a look at their bytes, that whole events tell nothing, once the model is known.
+    by a look at their bytes, that whole events tell nothing, once the model is known. `text` is what
+    stands before the piece of text in such an event, up to its opening quote.
     """
 
     read: Callable[[JsonObject, Finding], None]
     ends: frozenset[bytes]
     is_idle: Callable[[bytes], bool]
+    text: bytes = b""
 
 
 class Dialects:
@@ -68,21 +70,17 @@ def _read_chat(told: JsonObject, finding: Finding) -> None:
     choices = told.get("choices")
     if isinstance(choices, list):
         for choice in choices:
-            if isinstance(choice, dict):
-                _read_choice(choice, finding)
+            if not isinstance(choice, dict):
+                continue
+            if (reason := choice.get("finish_reason")) is not None:
+                finding.take_finish_reason(reason)
+            part = choice.get("delta") or choice.get("message")
+            if isinstance(part, dict) and part.get("refusal"):
+                finding.refused = True
     usage = told.get("usage")
     if isinstance(usage, dict):
         finding.take_prompt_tokens(usage.get("prompt_tokens"))
         finding.take_completion_tokens(usage.get("completion_tokens"))
-
-
-def _read_choice(choice: JsonObject, finding: Finding) -> None:
-    reason = choice.get("finish_reason")
-    if reason is not None:
-        finding.take_finish_reason(reason)
-    part = choice.get("delta") or choice.get("message")
-    if isinstance(part, dict) and part.get("refusal"):
-        finding.refused = True
 
 
 def _read_embeddings(told: JsonObject, finding: Finding) -> None:
@@ -231,18 +229,19 @@ _DONE: Final = frozenset({b"[DONE]"})
 _RESPONSE_ENDS: Final = frozenset(
     {b"response.completed", b"response.incomplete", b"response.failed", b"response.cancelled"}
 )
-_CHAT: Final = Dialect(_read_chat, _DONE, _is_idle_chat)
-_RESPONSES: Final = Dialect(_read_responses, _RESPONSE_ENDS, _is_idle_responses)
+_CHAT: Final = Dialect(_read_chat, _DONE, _is_idle_chat, b'"content":"')
+_COMPLETIONS: Final = Dialect(_read_chat, _DONE, _is_idle_chat, b'"text":"')
+_RESPONSES: Final = Dialect(_read_responses, _RESPONSE_ENDS, _is_idle_responses, b'"delta":"')
 _EMBEDDINGS: Final = Dialect(_read_embeddings, frozenset(), _is_idle_chat)
 _KNOWN: Final[Mapping[RouteKind, Dialect]] = {
     RouteKind.CHAT: _CHAT,
-    RouteKind.COMPLETIONS: _CHAT,
+    RouteKind.COMPLETIONS: _COMPLETIONS,
     RouteKind.EMBEDDINGS: _EMBEDDINGS,
     RouteKind.RESPONSES: _RESPONSES,
 }
 _KNOWN_ENDINGS: Final = (
     ("/chat/completions", _CHAT),
-    ("/completions", _CHAT),
+    ("/completions", _COMPLETIONS),
     ("/embeddings", _EMBEDDINGS),
     ("/responses", _RESPONSES),
 )

@@ -1,6 +1,6 @@
 """What an answer told of itself, as far as it was understood; no HTTP here."""
 
-from typing import Final, TypeGuard
+from typing import Final
 
 ANSWER_ERROR: Final = "answer_error"  # an error inside a body that came with a good status
 STREAM_ERROR: Final = "stream_error"  # an error inside a stream, or a stream without its end
@@ -62,11 +62,11 @@ class Finding:
 
     def take_prompt_tokens(self, told: object) -> None:
         """The last figure stands: some servers count up while they stream."""
-        if _is_count(told):
+        if type(told) is int and 0 <= told <= _TOKENS_MAX:  # True is no count
             self.prompt_tokens = told
 
     def take_completion_tokens(self, told: object) -> None:
-        if _is_count(told):
+        if type(told) is int and 0 <= told <= _TOKENS_MAX:
             self.completion_tokens = told
 
     @property
@@ -74,7 +74,3 @@ class Finding:
         """The finish reason among a few known ones: labels of a metric are bounded."""
         told = self.finish_reason
         return told if told is None or told in FINISH_REASONS else OTHER_REASON
-
-
-def _is_count(told: object) -> TypeGuard[int]:
-    return isinstance(told, int) and not isinstance(told, bool) and 0 <= told <= _TOKENS_MAX

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from rampway.gateway.routing import Passage
 
 
+_Kept = tuple[int, int, int, bytes]
+
+
 class Remembered(NamedTuple):
     """Where a request was counted, and for which unit."""
 
@@ -26,7 +29,8 @@ class Handouts:
     def __init__(self, settings: FeedbackSettings) -> None:
         self._gives_receipts = settings.receipts
         self._remembered_max = settings.remembered_requests
-        self._requests: OrderedDict[tuple[str, str], Remembered] = OrderedDict()
+        # Plain tuples of epoch, segment, slice and unit: named ones take longer to make than to keep.
+        self._requests: OrderedDict[tuple[str, str], _Kept] = OrderedDict()
 
     def hand_out(self, passage: "Passage", headers: CIMultiDict[str]) -> None:
         """Only for a request that counts: a unit counts with its first, so that is what it marks."""
@@ -34,19 +38,22 @@ class Handouts:
         headers.popall(HEADER, None)  # an upstream has none to give
         if passage.cell is None or not route.share_bp or route.receipts is None:
             return
-        place = Place(route.epoch, route.segment, route.counter.index_at(passage.began))
+        epoch, segment, unit = route.epoch, route.segment, passage.unit
+        index = route.counter.index_at(passage.began)
         if self._gives_receipts:
-            headers[HEADER] = route.receipts.make(place, passage.unit)
+            headers[HEADER] = route.receipts.make((epoch, segment, index), unit)
             headers.setdefault(
                 REQUEST_ID, passage.request_id
             )  # where it was drawn, nobody knows it
         if self._remembered_max:
-            self._remember((route.target, passage.request_id), Remembered(place, passage.unit))
+            requests = self._requests
+            requests[route.target, passage.request_id] = (epoch, segment, index, unit)
+            if len(requests) > self._remembered_max:
+                requests.popitem(last=False)
 
     def remembered(self, target: str, request_id: str) -> Remembered | None:
-        return self._requests.get((target, request_id))
-
-    def _remember(self, key: tuple[str, str], what: Remembered) -> None:
-        self._requests[key] = what
-        if len(self._requests) > self._remembered_max:
-            self._requests.popitem(last=False)
+        kept = self._requests.get((target, request_id))
+        if kept is None:
+            return None
+        epoch, segment, index, unit = kept
+        return Remembered(Place(epoch, segment, index), unit)

@@ -9,8 +9,9 @@ import base64
 import binascii
 import hmac
 import struct
-from hashlib import sha256
 from typing import Final, NamedTuple
+
+from rampway.gateway.keyed import Keyed
 
 HEADER: Final = "x-rampway-receipt"
 _VERSION: Final = 1
@@ -37,9 +38,10 @@ class Receipts:
     __slots__ = ("_keyed",)
 
     def __init__(self, *, salt: bytes, release: str) -> None:
-        self._keyed = hmac.new(salt, b"\x00receipt\x00" + release.encode() + b"\x00", sha256)
+        self._keyed = Keyed(salt, b"\x00receipt\x00" + release.encode() + b"\x00")
 
-    def make(self, place: Place, unit: bytes) -> str:
+    def make(self, place: tuple[int, int, int], unit: bytes) -> str:
+        """For a Place, or its values in their order."""
         told = _PLACE.pack(_VERSION, *place)
         return base64.urlsafe_b64encode(told + self._tag(told, unit)).decode()
 
@@ -49,9 +51,7 @@ class Receipts:
         return hmac.compare_digest(tag, self._tag(told, unit))
 
     def _tag(self, told: bytes, unit: bytes) -> bytes:
-        message = self._keyed.copy()
-        message.update(told + unit)
-        return message.digest()[:_TAG_BYTES]
+        return self._keyed.digest(told + unit)[:_TAG_BYTES]
 
 
 def decoded(receipt: str) -> tuple[Place, bytes] | None:

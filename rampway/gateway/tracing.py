@@ -36,6 +36,11 @@ _TRACEPARENT: Final = re.compile(
 _TEXT_CHARACTERS_MAX: Final = 200  # a caller's header may be long, a span in the queue may not
 _UNIT_BYTES_MAX: Final = 1_024  # same
 _MODEL_BODY_BYTES_MAX: Final = 64 * 1024  # a larger body is not parsed for its model's name
+_MODEL_FIRST: Final = re.compile(rb'\{"model": ?"([^"\\]*+)"')
+# Without braces in between, the brace that ends the body ends the object that holds the model.
+_MODEL_LAST: Final = re.compile(
+    rb'"model": ?"([^"\\]*+)"(?:, ?"[^"\\]*+": ?(?:"[^"\\]*+"|[a-z0-9.+-]++))*+\}', re.IGNORECASE
+)
 # How the last words of a path are called by the GenAI conventions.
 _OPERATIONS: Final = (
     ("/chat/completions", "chat"),
@@ -187,9 +192,16 @@ def asked_for(
 
 
 def _model_in(body: bytes) -> JsonValue:
-    # A search of the bytes spares the parsing where no model is named.
-    if len(body) > _MODEL_BODY_BYTES_MAX or b'"model"' not in body:
+    if len(body) > _MODEL_BODY_BYTES_MAX:
         return None
+    # A search of the bytes spares the parsing where no model is named, and where it is named first, or
+    # with nothing nested behind it: clients do either, and prompts are long.
+    found = body.rfind(b'"model"')
+    if found < 0:
+        return None
+    named = _MODEL_FIRST.match(body) or _MODEL_LAST.fullmatch(body, found)
+    if named is not None:
+        return named[1].decode(errors="replace")
     try:
         told: JsonValue = orjson.loads(body)
     except orjson.JSONDecodeError:

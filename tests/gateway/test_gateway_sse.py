@@ -4,7 +4,7 @@ import json
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rampway.gateway.dialects import Dialects
@@ -185,3 +185,57 @@ def test_a_last_event_without_its_blank_line_was_told_all_the_same() -> None:
     kind, *_ = found([b"data: {}\n\ndata: [DONE]"])
 
     assert kind is None
+
+
+STRANGE = [b'","finish_reason":"stop","x":"', b'"}}],"usage":{"prompt_tokens":3},"x":[{"y":{"z":"']
+WORDS = [
+    b"word",
+    b" ",
+    b"error",
+    b"\xff",
+    b'"',
+    b"\\",
+    b'\\"',
+    b"\\\\",
+    b"\\n",
+    b"\n",
+    b"\r",
+    b"\n\n",
+]
+texts = st.lists(st.sampled_from([*WORDS, *STRANGE, b"y" * 60]), max_size=5).map(b"".join)
+begun = st.sampled_from([b'data: {"error":{"message":"no"}}\n', b": comment\n", b"data: {", b"\r"])
+
+
+@given(
+    st.lists(texts | begun.map(lambda piece: (piece,)), min_size=1, max_size=12),
+    st.sampled_from([b'"content":"', b'"text":"', b'"content": "']),
+    st.integers(60, 200),
+)
+@example([b"y" * 120], b'"content":"', 100)
+@example([(b'data: {"error":{"message":"no"}}\n',), b"b"], b'"content":"', 100)
+def test_events_that_differ_in_their_text_alone_are_left_out_without_a_difference(
+    told: list[bytes | tuple[bytes]], key: bytes, event_bytes_max: int
+) -> None:
+    begin = b'data: {"model":"m","choices":[{"delta":{' + key
+    chunks = [
+        part[0] if isinstance(part, tuple) else begin + part + b'"},"finish_reason":null}]}\n\n'
+        for part in [b"", b"a", *told]
+    ]
+
+    assert found(chunks, event_bytes_max) == found([b"".join(chunks)], event_bytes_max)
+
+
+def test_an_event_that_is_like_the_last_is_not_parsed() -> None:
+    assert CHAT is not None
+    parsed: list[bytes] = []
+
+    def idle(events: bytes) -> bool:
+        parsed.append(events)
+        return CHAT.is_idle(events)
+
+    reading = StreamReading(CHAT._replace(is_idle=idle), 65_536)
+    words = [b"one", b"two", b'an \\"error\\"\\n', b"", b"\xc3\xa4"]
+    for word in words:
+        reading.feed(b'data: {"model":"m","choices":[{"delta":{"content":"%b"}}]}\n\n' % word)
+
+    assert parsed == [b'data: {"model":"m","choices":[{"delta":{"content":"two"}}]}\n\n']

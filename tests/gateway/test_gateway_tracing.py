@@ -165,6 +165,16 @@ def test_a_copys_span_is_a_child_of_the_requests_span() -> None:
         ("/v1/completions/", b'{"model": 7}', {}, ("text_completion", None)),
         ("/v1/embeddings", b'{"model": "e', {}, ("embeddings", None)),
         ("/conjugate", b'["model"]', {}, (None, None)),
+        ("/x", b'{"a":{"model":"m1"}}', {}, (None, None)),
+        ("/x", b'{"a":{"model":"m1","b":1},"c":2}', {}, (None, None)),
+        (
+            "/x",
+            b'{"a":"\\"model\\":\\"m1\\"","model":"m2","b":true,"c":-1e3,"d":"e"}',
+            {},
+            (None, "m2"),
+        ),
+        ("/x", b'{"model":"m\\u0031","a":1}', {}, (None, "m1")),
+        ("/x", b'{"a":1,"model":"m1","tools":[{"model":"m2"}]}', {}, (None, "m1")),
         ("/conjugate", b'{"model": "m1", "pad": "' + b"x" * 70_000 + b'"}', {}, (None, None)),
     ],
 )
