@@ -7,8 +7,9 @@ where spans are on: the libraries come with the extra `telemetry`.
 
 import logging
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
+import requests
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
@@ -42,7 +43,9 @@ class OtlpDelivery:
         quiet.propagate = False
         quiet.addHandler(logging.NullHandler())
         self._exporter = exporter or OTLPSpanExporter(
-            endpoint=f"{settings.endpoint.rstrip('/')}/v1/traces", timeout=_SEND_SECONDS
+            endpoint=f"{settings.endpoint.rstrip('/')}/v1/traces",
+            timeout=_SEND_SECONDS,
+            session=_Session(),
         )
         self._ids = _GivenIds()
         self._ended = _Ended()
@@ -104,6 +107,24 @@ class OtlpDelivery:
 def _nanoseconds(wall_seconds: float) -> int:
     """To the microsecond, which is what a double holds of today's time."""
     return round(wall_seconds * 1e6) * 1_000
+
+
+class _Session(requests.Session):
+    """Delivers to nobody but the collector. What `requests` and the exporter would overlook is seen here."""
+
+    def request(self, *told: Any, **named: Any) -> requests.Response:  # noqa: ANN401 - passed on as they came
+        answer = super().request(*told, **named)
+        if answer.is_redirect or answer.is_permanent_redirect:
+            # The exporter follows none, and takes one for a delivery.
+            raise requests.TooManyRedirects(f"The collector answered {answer.status_code}.")
+        return answer
+
+    def merge_environment_settings(self, *told: Any, **named: Any) -> Any:  # noqa: ANN401 - same
+        """The authority that is named for the collector comes before that of REQUESTS_CA_BUNDLE."""
+        settings = super().merge_environment_settings(*told, **named)
+        if isinstance(self.verify, str):
+            settings["verify"] = self.verify
+        return settings
 
 
 class _GivenIds(IdGenerator):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import orjson
 
+from rampway.gateway.redaction import redacted_id, redacted_text
 from rampway.gateway.terms import Arm
 
 if TYPE_CHECKING:
@@ -213,7 +214,7 @@ def attributes_of(record: SpanRecord) -> dict[str, Attribute]:
     """What the span says, by OpenTelemetry's names where there are some. For the thread that delivers."""
     route, arm, outcome = record.route, record.arm, record.outcome
     told: dict[str, Attribute] = {
-        **record.span.asked,
+        **{name: redacted_text(text) for name, text in record.span.asked.items()},
         "traffic.arm": arm.value,
         "rampway.shadow": record.span.is_copy,
         "rampway.target": route.target,
@@ -221,7 +222,7 @@ def attributes_of(record: SpanRecord) -> dict[str, Attribute]:
         "rampway.segment": route.segment,
         "rampway.share_bp": route.share_bp,
         "rampway.artifact.digest": record.served.artifact,
-        "rampway.request.id": record.request_id,
+        "rampway.request.id": redacted_id(record.request_id),
         "feature_flag.key": route.target,
         "feature_flag.provider.name": PROVIDER,
         "feature_flag.result.variant": arm.value,
@@ -247,7 +248,8 @@ def attributes_of(record: SpanRecord) -> dict[str, Attribute]:
 def _found(finding: Finding) -> dict[str, Attribute]:
     """What the answer told of itself; what it did not tell is left out."""
     told: dict[str, Attribute | None] = {
-        "gen_ai.response.model": finding.model and finding.model[:_TEXT_CHARACTERS_MAX],
+        "gen_ai.response.model": finding.model
+        and redacted_text(finding.model[:_TEXT_CHARACTERS_MAX]),
         "gen_ai.response.finish_reasons": finding.reason_label and (finding.reason_label,),
         "gen_ai.usage.input_tokens": finding.prompt_tokens,
         "gen_ai.usage.output_tokens": finding.completion_tokens,

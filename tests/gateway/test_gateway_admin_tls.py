@@ -1,8 +1,6 @@
 """Who may speak to the admin API: nobody without the token, or without a certificate of our authority."""
 
-import shutil
 import ssl
-import subprocess
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,54 +12,13 @@ from pydantic import SecretStr
 from rampway.gateway.admin import Admin
 from rampway.gateway.admintls import admin_context
 from rampway.gateway.settings import AdminTlsSettings, BadSettings
+from support.certificates import Authority, authority, needs_openssl
 from support.gateway_process import NOBODY, GatewayProcess, gateway_process
 from workers.gateway_http import gateway_http
 from workers.settings import Settings, SettingsError
 
 TOKEN = "a token of sixteen or more"
-pytestmark = pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed")
-
-
-@dataclass(frozen=True)
-class Authority:
-    """A certificate authority of the test's own."""
-
-    directory: Path
-
-    @property
-    def certificate(self) -> Path:
-        return self.directory / "ca.pem"
-
-    def sign(self, name: str) -> tuple[Path, Path]:
-        """A certificate and key for `name` at 127.0.0.1, for servers and clients."""
-        key, request = self.directory / f"{name}.key", self.directory / f"{name}.csr"
-        signed, extra = self.directory / f"{name}.pem", self.directory / f"{name}.ext"
-        extra.write_text("subjectAltName=IP:127.0.0.1\nbasicConstraints=CA:FALSE\n")
-        _openssl("req", "-newkey", *_KEY, "-keyout", key, "-out", request, "-subj", f"/CN={name}")
-        _openssl(
-            *("x509", "-req", "-in", request, "-CA", self.certificate, "-CAcreateserial"),
-            *("-CAkey", self.directory / "ca.key", "-days", "2", "-out", signed),
-            *("-extfile", extra),
-        )
-        return signed, key
-
-
-_KEY = ("ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-
-
-def _openssl(*arguments: str | Path) -> None:
-    program = shutil.which("openssl") or "openssl"
-    subprocess.run([program, *map(str, arguments)], check=True, capture_output=True, timeout=20)
-
-
-def authority(directory: Path) -> Authority:
-    directory.mkdir()
-    _openssl(
-        *("req", "-x509", "-newkey", *_KEY, "-keyout", directory / "ca.key", "-days", "2"),
-        *("-out", directory / "ca.pem", "-subj", f"/CN={directory.name}"),
-        *("-addext", "keyUsage=critical,keyCertSign"),
-    )
-    return Authority(directory)
+pytestmark = needs_openssl
 
 
 @dataclass(frozen=True)

@@ -228,6 +228,53 @@ async def test_a_forged_receipt_or_one_of_another_unit_or_target_is_refused() ->
         assert await plane.admin.metric(refused) == 6
 
 
+async def test_a_flood_of_marks_is_bounded_counted_and_no_other_targets() -> None:
+    async with data_plane(settings=f"{PATIENT}marks = 20\n") as plane:
+        await split_open(plane)
+        other = plane.on("other")
+        await split_open(other)
+        receipts = {unit: (await served_by(plane, unit))[1] for unit in map(str, range(60))}
+
+        told = [
+            accepted(await say(plane, unit=unit, receipt=receipt))
+            for unit, receipt in receipts.items()
+        ]
+        again = accepted(await say(plane, unit="0", receipt=receipts["0"]))
+        _, elsewhere = await served_by(other, "0")
+
+        assert [one["counted"] for one in told] == [True] * 20 + [False] * 40
+        assert {one["why"] for one in told[20:]} == {"too_many"}
+        assert again == {"counted": False, "why": "again"}
+        assert accepted(await say(other, unit="0", receipt=elsewhere))["counted"]
+        assert len(plane.gateway.lines("feedback-tutor.jsonl")) == 20
+        lost = 'feedback_not_counted_total{target="tutor",reason="too_many"}'
+        assert await plane.admin.metric(lost) == 40
+
+
+async def test_a_flood_of_forged_feedback_writes_nothing_and_slows_no_caller() -> None:
+    async with data_plane(settings=PATIENT) as plane:
+        await split_open(plane)
+        _, receipt = await served_by(plane, "u1")
+        assert receipt is not None
+        forged = receipt[:-6] + ("AAAAAA" if receipt[-6:] != "AAAAAA" else "BBBBBB")
+
+        async def forges(number: int) -> int:
+            return (await say(plane, unit=f"u{number}", receipt=forged))[0]
+
+        told, *_ = await asyncio.gather(
+            asyncio.gather(*(forges(number) for number in range(500))),
+            *(served_by(plane, f"caller-{number}") for number in range(50)),
+        )
+
+        assert set(told) == {422}
+        assert plane.gateway.lines("feedback-tutor.jsonl") == []
+        refused = 'feedback_not_counted_total{target="tutor",reason="bad_input"}'
+        assert await plane.admin.metric(refused) == 500
+        assert await plane.admin.metric('errors_total{target="tutor",arm="baseline"}') == 0
+        status, _ = await say(plane, unit="u" * 100_000, receipt=receipt)
+        assert status == 422
+
+
 async def test_after_a_rollback_feedback_still_counts_until_another_release_claims() -> None:
     async with data_plane(settings=PATIENT) as plane:
         token = await split_open(plane)

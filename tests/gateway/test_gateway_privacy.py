@@ -143,3 +143,39 @@ async def test_where_whole_bodies_are_kept_what_has_a_form_is_redacted() -> None
     assert {personal for personal in told if personal in written} == set()
     assert all(f"[{form}]" in written for form in ("email", "phone", "card", "secret"))
     assert "I am " in written  # bodies were kept, and names have no form
+
+
+async def test_no_span_leaves_with_a_body_a_credential_or_anything_personal_that_has_a_form() -> (
+    None
+):
+    pytest.importorskip("opentelemetry.exporter.otlp.proto.http", exc_type=ImportError)
+    from support.otlp_receiver import otlp_receiver  # noqa: PLC0415 - optional
+
+    with otlp_receiver() as collector:
+        settings = (
+            f'{COMMON}{NAMED}[telemetry]\nspans = "otlp"\nendpoint = "{collector.endpoint}"\n'
+        )
+        async with data_plane(a=echoes, b=echoes, settings=settings) as plane:
+            await plane.admin.register()
+            token = await plane.admin.claim()
+            await plane.admin.share(token, 1, 5_000)
+            for person in PEOPLE:
+                await _ask(plane, person)
+                await _ask_of_model(plane, person)
+            await eventually(lambda: true(len(collector.spans) == 2 * REQUESTS))
+        exported = "\n".join(body.decode(errors="replace") for body in collector.bodies)
+
+    told = set(chain.from_iterable((*one.by_form, *one.by_name) for one in PEOPLE))
+    assert {personal for personal in told if personal in exported} == set()
+    assert not any(word in exported for word in ("go.past", "I am ", "right", "who=", "mail="))
+    assert "[email]/[phone]" in exported
+    assert "gpt-4o-2024-08-06" in exported  # what a model is called is told
+
+
+async def _ask_of_model(plane: DataPlane, person: Person) -> None:
+    model = "gpt-4o-2024-08-06" if PEOPLE.index(person) % 2 else person.email
+    url = plane.url("/v1/chat/completions")
+    headers = {"x-user-id": person.email, "traceparent": f"00-{'1' * 32}-{'2' * 16}-01"}
+    async with plane.http.post(url, json={**person.body(), "model": model}, headers=headers) as got:
+        assert got.status in {200, 500}
+        await got.read()

@@ -9,14 +9,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from split_builders import TIMING, canary
+from span_builders import SPAN, TRACE, record
 
 from rampway.gateway.callers import Caller
-from rampway.gateway.counting import Outcome, SegmentCounter
+from rampway.gateway.counting import Outcome
 from rampway.gateway.findings import Finding
-from rampway.gateway.metrics import Meters
 from rampway.gateway.requestlog import REQUEST, CopyOf, about_request
-from rampway.gateway.routing import Passage, Route
+from rampway.gateway.routing import Passage
 from rampway.gateway.spans import BATCH_MAX, SpanQueue
 from rampway.gateway.terms import Arm, Reason
 from rampway.gateway.tracing import (
@@ -30,28 +29,7 @@ from rampway.gateway.tracing import (
 )
 from support.gateway_process import eventually, true
 
-TRACE = "0af7651916cd43dd8448eb211c80319c"
-SPAN = "b7ad6b7169203331"
 HEX = st.text("0123456789abcdef", min_size=1)
-
-
-def record(
-    request_id: str = "u1", *, outcome: Outcome | None = None, is_copy: bool = False
-) -> SpanRecord:
-    """The span of a request to the candidate in a canary of 5 %, or of its copy."""
-    split = canary()
-    counter = SegmentCounter(epoch=1, number=3, began=1_000.0, timing=TIMING)
-    route = Route(split, counter=counter, meters=Meters(), pairing=None, sampling=None)
-    assert route.candidate is not None
-    dealt = (Arm.CANDIDATE, route.candidate, Reason.SPLIT)
-    caller = Caller(request_id, b"user-1", is_trusted=True)
-    passage = Passage(route, dealt, caller, TRACE)
-    ended: list[SpanRecord] = []
-    span = OpenSpan(ended.append, trace_id=TRACE, parent=Parent(TRACE, SPAN, 1), flags=1)
-    span.ask("POST", "/v1/chat/completions", b'{"model": "m1"}', {})
-    told = span.copy() if is_copy else span
-    told.end(passage, outcome or Outcome(status=200, answered=True), 1_790_000_000.25, 0.5)
-    return ended[0]
 
 
 class Collector:

@@ -1,5 +1,6 @@
 """A collector for tests: takes OTLP/HTTP on a free port and reads it with OpenTelemetry's own protocol."""
 
+import ssl
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -34,11 +35,15 @@ class Receiver:
     endpoint: str = ""
     spans: list[Received] = field(default_factory=list[Received])
     paths: list[str] = field(default_factory=list[str])
+    bodies: list[bytes] = field(default_factory=list[bytes])
+    headers: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
 
 
 @contextmanager
-def otlp_receiver() -> Generator[Receiver]:
-    """A collector that runs while the context lasts."""
+def otlp_receiver(
+    *, tls: ssl.SSLContext | None = None, redirects_to: str | None = None
+) -> Generator[Receiver]:
+    """A collector that runs while the context lasts; it may send those who come elsewhere."""
     receiver = Receiver()
 
     class Handler(BaseHTTPRequestHandler):
@@ -47,8 +52,14 @@ def otlp_receiver() -> Generator[Receiver]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             receiver.paths.append(self.path)
-            receiver.spans += _read(body)
-            self.send_response(200)
+            receiver.headers.append(dict(self.headers))
+            receiver.bodies.append(body)
+            if redirects_to is None:
+                receiver.spans += _read(body)
+                self.send_response(200)
+            else:
+                self.send_response(307)
+                self.send_header("Location", redirects_to + self.path)
             self.send_header("Content-Length", "0")
             self.end_headers()
 
@@ -57,9 +68,11 @@ def otlp_receiver() -> Generator[Receiver]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
-    receiver.endpoint = f"http://127.0.0.1:{server.server_port}"
+    receiver.endpoint = f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}"
     try:
         yield receiver
     finally:

@@ -3,6 +3,7 @@
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Generator, Mapping, Sequence
@@ -25,8 +26,17 @@ Sample = tuple[str, Mapping[str, str], str, float]  # name, labels, value, Unix 
 
 
 @contextmanager
-def prometheus(directory: Path, config: str = "", *, flags: Sequence[str] = ()) -> Generator[str]:
-    """A running Prometheus whose data is under `directory`; gives its address."""
+def prometheus(
+    directory: Path,
+    config: str = "",
+    *,
+    flags: Sequence[str] = (),
+    trusting: ssl.SSLContext | None = None,
+) -> Generator[str]:
+    """A running Prometheus whose data is under `directory`; gives its address.
+
+    `trusting` is how to speak to one that the flags make serve over TLS.
+    """
     file = directory / "prometheus.yml"
     file.write_text(config or "{}\n")
     with socket.socket() as free:
@@ -45,9 +55,10 @@ def prometheus(directory: Path, config: str = "", *, flags: Sequence[str] = ()) 
             stdout=log,
             stderr=log,
         )
+    url = f"{'https' if trusting else 'http'}://{address}"
     try:
-        _wait_ready(f"http://{address}", process, directory / "prometheus.log")
-        yield f"http://{address}"
+        _wait_ready(url, process, directory / "prometheus.log", trusting)
+        yield url
     finally:
         process.kill()
         process.wait()
@@ -82,11 +93,13 @@ def _labels(labels: Mapping[str, str]) -> str:
     return "{" + ",".join(f'{name}="{value}"' for name, value in labels.items()) + "}"
 
 
-def _wait_ready(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
+def _wait_ready(
+    url: str, process: "subprocess.Popen[bytes]", log: Path, trusting: ssl.SSLContext | None
+) -> None:
     deadline = time.monotonic() + START_SECONDS
     while True:
         try:
-            if httpx.get(f"{url}/-/ready", timeout=1.0).is_success:
+            if httpx.get(f"{url}/-/ready", timeout=1.0, verify=trusting or True).is_success:
                 return
         except httpx.HTTPError:
             pass
