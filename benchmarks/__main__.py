@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks import alarms, harms, processes, proxy, quality, releases, speed
+from benchmarks import alarms, harms, processes, proxy, quality, releases, shadow, speed
 from benchmarks.crews import Crew, executor, say
 from benchmarks.figures import page
 
@@ -18,6 +18,7 @@ GROUPS = {
     "speed": speed,  # first, while the other cores are idle
     "processes": processes,  # same
     "proxy": proxy,  # same
+    "shadow": shadow,  # same
     "alarms": alarms,
     "harms": harms,
     "quality": quality,

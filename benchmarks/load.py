@@ -1,7 +1,8 @@
 """Callers over raw sockets, as a process of their own: `python -m benchmarks.load KIND URL SECONDS RATE`.
 
 `total` counts the warm-up too. `closed` keeps 32 connections busy, `open` sends at RATE per second at random moments (Poisson) and
-counts from when a request was due, `streams` keeps 8 streams open. Prints one line of JSON: how many,
+counts from when a request was due, `exact` is the same and counts an answer as failed whose bytes are not all
+the model server's, `streams` keeps 8 streams open. Prints one line of JSON: how many,
 how many failed, and milliseconds at the median and at the 99th percentile (of streams, to the first
 byte).
 """
@@ -67,6 +68,7 @@ class Wire(asyncio.Protocol):
         self._due: float | None = None
         self._needs: int | None = None
         self._first = 0.0
+        self._body_at = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -87,8 +89,12 @@ class Wire(asyncio.Protocol):
                 return
             length = content_length(bytes(held[:end]))
             self._needs = end + length if length is not None else 0
+            self._body_at = end
         if self._needs and len(held) >= self._needs:
-            self._end(good=held.startswith(b"HTTP/1.1 200") and held.endswith(self._load.ends))
+            good = held.startswith(b"HTTP/1.1 200") and held.endswith(self._load.ends)
+            if self._load.is_exact:
+                good = good and held[self._body_at :] == ANSWER
+            self._end(good=good)
         elif not self._needs and held.endswith(b"0\r\n\r\n"):
             self._end(good=held.startswith(b"HTTP/1.1 200") and self._load.ends in held)
 
@@ -110,7 +116,8 @@ class Load:
     """All connections of one run."""
 
     def __init__(self, kind: str, url: str, seconds: float, rate: float) -> None:
-        self.kind = kind
+        self.is_exact = kind == "exact"
+        self.kind = "open" if self.is_exact else kind
         self.tally = Tally()
         self.is_streams = kind == "streams"
         body, self.ends = (

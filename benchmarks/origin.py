@@ -1,7 +1,8 @@
 """A model server that costs next to nothing: fixed answers over raw sockets, as a process of its own.
 
-`python -m benchmarks.origin DELAY_SECONDS` prints its port. A body with `"stream":true` is answered by
-fifty events, anything else by 1 KB of a chat completion.
+`python -m benchmarks.origin MANNER` prints its port. A body with `"stream":true` is answered by fifty
+events, anything else by 1 KB of a chat completion: after MANNER seconds, or never where it is `hangs`;
+where it is `floods`, by a completion without an end.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ import uvloop
 
 EVENTS: Final = 50
 EVENT_SECONDS: Final = 0.002
+HANGS, FLOODS = "hangs", "floods"
 ANSWER: Final = orjson.dumps(
     {
         "id": "chatcmpl-1",
@@ -57,15 +59,18 @@ def _event(number: int) -> bytes:
 
 
 _CHUNKS: Final = [_chunk(_event(number)) for number in range(EVENTS - 1)]
+_FLOOD_HEAD: Final = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n" + ANSWER[:-1]
+_FLOOD: Final = b',"more":"' + b"x" * 65_000 + b'"'
 _LAST: Final = _chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n"
 
 
 class _Origin(asyncio.Protocol):
     """One connection; requests come with a length, one after the other."""
 
-    def __init__(self, delay_seconds: float) -> None:
-        self._delay_seconds = delay_seconds
+    def __init__(self, manner: str) -> None:
+        self._manner = manner
         self._held = b""
+        self._may_write = True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -78,10 +83,26 @@ class _Origin(asyncio.Protocol):
             if len(self._held) < end + length:
                 return
             body, self._held = self._held[end : end + length], self._held[end + length :]
-            if self._delay_seconds:
-                self._loop.call_later(self._delay_seconds, self._answer, body)
-            else:
-                self._answer(body)
+            if self._manner == FLOODS:
+                self._transport.write(_FLOOD_HEAD)
+                self._flood()
+            elif self._manner != HANGS:
+                delay_seconds = float(self._manner)
+                if delay_seconds:
+                    self._loop.call_later(delay_seconds, self._answer, body)
+                else:
+                    self._answer(body)
+
+    def pause_writing(self) -> None:
+        self._may_write = False
+
+    def resume_writing(self) -> None:
+        self._may_write = True
+        self._flood()
+
+    def _flood(self) -> None:
+        while self._may_write and not self._transport.is_closing():
+            self._transport.write(_FLOOD)
 
     def _answer(self, body: bytes) -> None:
         if self._transport.is_closing():
@@ -111,12 +132,12 @@ def content_length(head: bytes) -> int | None:
     return int(low[begins + 15 : low.find(b"\r\n", begins)])
 
 
-async def _serve(delay_seconds: float) -> None:
+async def _serve(manner: str) -> None:
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: _Origin(delay_seconds), "127.0.0.1", 0, backlog=1_024)
+    server = await loop.create_server(lambda: _Origin(manner), "127.0.0.1", 0, backlog=1_024)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    uvloop.run(_serve(float(sys.argv[1])))
+    uvloop.run(_serve(sys.argv[1]))

@@ -52,9 +52,9 @@ class Running:
 
 
 @contextmanager
-def origin(delay_seconds: float = 0.0) -> Generator[tuple[int, int]]:
-    """A model server's port and process."""
-    command = [sys.executable, "-m", "benchmarks.origin", str(delay_seconds)]
+def origin(manner: str = "0") -> Generator[tuple[int, int]]:
+    """A model server's port and process; `manner` is how it answers, or after how many seconds."""
+    command = [sys.executable, "-m", "benchmarks.origin", manner]
     with started(command, core=CORES[0], told=subprocess.PIPE) as process:
         if process.stdout is None:
             raise RuntimeError("a model server tells its port on its output")
@@ -62,14 +62,14 @@ def origin(delay_seconds: float = 0.0) -> Generator[tuple[int, int]]:
 
 
 @contextmanager
-def gateway(directory: Path, origins: Mapping[str, int]) -> Generator[Running]:
+def gateway(directory: Path, origins: Mapping[str, int], settings: str = "") -> Generator[Running]:
     """The gateway with its duties on: hash, counts, answers looked into, traffic log."""
     state = directory / "state"
     tables = "".join(
         f'[upstreams.{name}]\nurl = "http://127.0.0.1:{port}"\n' for name, port in origins.items()
     )
     config = directory / "gateway.toml"
-    config.write_text(f'state_dir = "{state}"\ndata_port = 0\nadmin_port = 0\n{tables}')
+    config.write_text(f'state_dir = "{state}"\ndata_port = 0\nadmin_port = 0\n{settings}{tables}')
     environment = {**os.environ, "RAMPWAY_GATEWAY_CONFIG": str(config)}
     command = [sys.executable, "-m", "rampway.gateway"]
     with started(command, core=PROXY_CORE, environment=environment) as process:

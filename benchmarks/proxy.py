@@ -1,4 +1,4 @@
-"""The gateway beside nginx, Envoy and the LiteLLM proxy: processor time, added latency, streams, shadow.
+"""The gateway beside nginx, Envoy and the LiteLLM proxy: processor time, added latency, streams.
 
 Loopback only, each proxy on one core, load and model servers on another, rounds interleaved. On a busy
 machine processor time per request is right where rates and tails are not.
@@ -28,15 +28,12 @@ SECONDS: Final = 4.0  # of each measurement, in each round
 ROUNDS: Final = 3
 RATE: Final = 1_000
 SLOW_RATE: Final = 20  # of LiteLLM, which is overloaded above
-SHADOW_RATE: Final = 500
 QUIET_P99_MS: Final = 0.5  # a machine that answers directly in more cannot be asked for a tail
 _REQUESTS_BARS: Final = {"LiteLLM": 60.0, "Envoy": 1 / 6, "nginx": 1 / 18}
 _ADDED_BARS_MS: Final = (0.7, 1.0)
 _STREAM_CPU_BAR: Final = 1.8
 _FIRST_BYTE_BAR_MS: Final = 1.0
-_SHADOW_BAR_MS: Final = 0.4
-_TOO_BUSY: Final = "the machine is too busy to judge it"
-STATES: Final = ("healthy", "slow", "hanging", "refusing")
+TOO_BUSY: Final = "the machine is too busy to judge it"
 
 Start = Callable[[Path, dict[str, int]], AbstractContextManager[Running]]
 STARTS: Final[dict[str, Start]] = {
@@ -78,7 +75,7 @@ class Field:
     ) -> None:
         one = self.running.get(name)
         say(f"proxy: {kind}, {name or 'direct'}", end="\r")
-        seen = _loaded(kind, one.url if one else self.direct, seconds or self.seconds, rate, one)
+        seen = loaded(kind, one.url if one else self.direct, seconds or self.seconds, rate, one)
         self.seen.setdefault((name, kind), []).append(seen)
 
     def median(self, name: str, kind: str, what: str) -> float:
@@ -96,7 +93,7 @@ class Field:
 
 
 def measure(crew: Crew) -> Section:
-    """Every peer that is to be had, in one run; the whole takes under six minutes."""
+    """Every peer that is to be had, in one run; the whole takes under four minutes."""
     say("proxy")
     waiting = os.getloadavg()[0]
     with ExitStack() as parts:
@@ -106,10 +103,6 @@ def measure(crew: Crew) -> Section:
         figures = [*_requests(field), *_added(field), *_streams(field)]
         beside = _beside(field, waiting)
         version = next(one.version for one in field.running.values())
-        rounds = field.rounds
-        seconds = field.seconds
-    with TemporaryDirectory() as folder_name:
-        figures += _shadow(Path(folder_name), seconds, max(1, rounds - 1))
     return Section(f"The proxy (gateway {version}), each on one core", tuple(figures), beside)
 
 
@@ -187,7 +180,7 @@ def _latency(what: str, added_ms: float, bar_ms: float, field: Field) -> Figure:
         measured=f"{added_ms:.2f} ms",
         met=added_ms <= bar_ms if field.is_quiet else None,
         runs=field.rounds,
-        note="" if field.is_quiet else _TOO_BUSY,
+        note="" if field.is_quiet else TOO_BUSY,
     )
 
 
@@ -206,47 +199,6 @@ def _streams(field: Field) -> list[Figure]:
     added = field.median("Rampway", "streams", "p50") - field.median("", "streams", "p50")
     first = _latency("first byte of a stream, added p50", added, _FIRST_BYTE_BAR_MS, field)
     return [cpu, first]
-
-
-def _shadow(folder: Path, seconds: float, rounds: int) -> list[Figure]:
-    """A caller's tail with every request copied, minus without, while the candidate is in each state."""
-    with ExitStack() as parts:
-        ports = {
-            "a": parts.enter_context(peers.origin())[0],
-            "b": parts.enter_context(peers.origin())[0],
-        }
-        ports["healthy"] = parts.enter_context(peers.origin())[0]
-        ports["slow"] = parts.enter_context(peers.origin(delay_seconds=1.0))[0]
-        ports["hanging"], hung = parts.enter_context(peers.origin())
-        ports["refusing"] = peers.free_port()
-        running = parts.enter_context(peers.gateway(folder, ports))
-        address = json.loads((folder / "state" / "gateway.json").read_text())
-        admin = f"http://127.0.0.1:{address['admin_port']}/v1/targets"
-        os.kill(hung, signal.SIGSTOP)
-        return [_shadow_state(running, admin, state, seconds, rounds) for state in STATES]
-
-
-def _shadow_state(running: Running, admin: str, state: str, seconds: float, rounds: int) -> Figure:
-    def loaded(target: str) -> Seen:
-        url = running.url.replace(f"/{peers.TARGET}/", f"/{target}/")
-        say(f"proxy: shadow, candidate {state}", end="\r")
-        return _loaded("open", url, seconds, SHADOW_RATE, running)
-
-    peers.split(admin, f"{state}-on", candidate=state, shadow_bp=10_000)
-    peers.split(admin, f"{state}-off", candidate=state)
-    pairs = [(loaded(f"{state}-off"), loaded(f"{state}-on")) for _ in range(rounds)]
-    delta = statistics.median(on.p99 - off.p99 for off, on in pairs)
-    middle = statistics.median(on.p50 - off.p50 for off, on in pairs)
-    failed = sum(on.failed + off.failed for off, on in pairs)
-    quiet = statistics.median(off.p99 for off, _ in pairs) <= QUIET_P99_MS + _ADDED_BARS_MS[1]
-    return Figure(
-        what=f"shadow, candidate {state}: caller's p99 with copies minus without",
-        bar=f"≤ {_SHADOW_BAR_MS:g} ms, 0 failed",
-        measured=f"{delta:+.2f} ms (p50 {middle:+.2f}), {failed} failed",
-        met=(delta <= _SHADOW_BAR_MS and failed == 0) if quiet or failed else None,
-        runs=rounds,
-        note="" if quiet else _TOO_BUSY,
-    )
 
 
 def _beside(field: Field, waiting: float) -> str:
@@ -297,7 +249,7 @@ def _not_measured(what: str, bar: str, why: str) -> Figure:
     return Figure(what, bar, "not measured", None, 0, note=why)
 
 
-def _loaded(kind: str, url: str, seconds: float, rate: float, one: Running | None) -> Seen:
+def loaded(kind: str, url: str, seconds: float, rate: float, one: Running | None) -> Seen:
     """One measurement, in a process of its own. Processor time is that of the very same span."""
     before = one.cpu_seconds() if one else 0.0
     wrk = shutil.which("wrk") if kind == "closed" else None

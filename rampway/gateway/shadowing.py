@@ -175,10 +175,11 @@ class Copier:
             _log.exception("copy.failed", target=copy.pairing.target)
             outcome.kind, missing = OTHER_KIND, pairing.CANDIDATE_FAILED
         now = self._clock.monotonic()
-        if missing is None:
-            # Whatever it answers, an error among it: only one that does not answer opens the breaker.
+        if half is not None:
+            # Whatever it answers, an error among it: what opens the breaker is that no answer can be had.
             self.breaker.answered()
         else:
+            # A flood too, which takes more time from the callers than any other way to fail.
             self.breaker.failed(now)
         self._settle(waiting, outcome)
         if half is not None:

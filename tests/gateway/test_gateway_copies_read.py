@@ -227,3 +227,22 @@ async def test_what_a_stream_told_before_its_time_ran_out_is_charged() -> None:
         assert line["error"] == "timeout"
         assert await missing(plane, "timeout") == 1
         assert await counted(plane, "shadow_tokens_total") == 507
+
+
+async def test_a_candidate_that_floods_is_held_back_like_one_that_does_not_answer() -> None:
+    settings = SHADOW.replace("timeout = 0.4", "timeout = 0.4\nbreaker_failures = 3")
+    async with data_plane(b=whole({"text": "x" * 100_000}), settings=settings) as plane:
+        await shadowing(plane)
+
+        async def held_back() -> bool:
+            await plane.ask()
+            return await counted(plane, "shadow_breaker_open") == 1
+
+        await eventually(held_back)
+        sent = len(plane.b.copies)
+        for _ in range(10):
+            await plane.ask()
+
+        assert await missing(plane, "too_large") >= 3
+        assert await missing(plane, "breaker") >= 10
+        assert len(plane.b.copies) <= sent + 3  # those on their way when it opened
