@@ -455,7 +455,8 @@ def _spoil(data: st.DataObject, found: list[dict[str, Any]]) -> None:
     match data.draw(st.sampled_from(["value", "drop", "label", "time", "json", "series"])):
         case "value" if one["values"]:
             at = data.draw(st.integers(0, len(one["values"]) - 1))
-            if isinstance(one["values"][at], list) and one["values"][at]:  # JSON may have come there
+            # JSON may have come there.
+            if isinstance(one["values"][at], list) and one["values"][at]:
                 one["values"][at] = [one["values"][at][0], data.draw(NUMBERS)]
         case "drop" if one["values"]:
             del one["values"][data.draw(st.integers(0, len(one["values"]) - 1))]
