@@ -72,7 +72,7 @@ class FeedbackRow(TypedDict):
 
 
 class FeedbackStream(TypedDict):
-    """How many slices are sealed, and the rows of those that were not lost."""
+    """How many slices are sealed, and the rows of those that were not lost and had room for all marks."""
 
     target: str
     epoch: int
@@ -152,7 +152,8 @@ class Feedback:
                     RefusalCode.UNKNOWN, f"{target} keeps no feedback of epoch {epoch} any more."
                 )
             sealed = book.seal(epoch, segment, min(due, full["sealed"]))
-            return sealed, [_row(book, key, row) for row in full["rows"] if row["i"] < sealed]
+            whole = (r for r in full["rows"] if r["i"] < sealed and book.is_whole(*key, r["i"]))
+            return sealed, [_row(book, key, row) for row in whole]
 
         sealed, rows = await self._stored(target, seal)
         return {

@@ -1,13 +1,15 @@
 """The marks that users gave one target's answers, on the disk before they count, and how far they are sealed.
 
-One line per mark, and one each time a segment is sealed further. The file holds one epoch; the first
-line of another renames it to `.1`. Every method blocks: one thread owns a book.
+One line per mark, one each time a segment is sealed further, and one when a mark found no room: what was
+not sealed by then is not whole, and never told. The file holds one epoch; the first line of another
+renames it to `.1`. Every method blocks: one thread owns a book.
 """
 
+import sys
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -51,6 +53,13 @@ class SealLine(Fact):
     sealed: int = Field(ge=0)
 
 
+class FullLine(Fact):
+    """A line: a mark found no room, so what is not sealed by now lacks some."""
+
+    epoch: int
+    full: Literal[True] = True
+
+
 @dataclass(slots=True)
 class Marks:
     """How many units of one arm were marked in a slice."""
@@ -64,9 +73,11 @@ class _Segment:
     units: set[str] = field(default_factory=set[str])
     slices: dict[int, dict[Arm, Marks]] = field(default_factory=dict[int, dict[Arm, Marks]])
     sealed: int = 0
+    whole_to: int = sys.maxsize
 
 
-_LINE: Final[TypeAdapter[MarkLine | SealLine]] = TypeAdapter(MarkLine | SealLine)
+_Line: TypeAlias = MarkLine | SealLine | FullLine
+_LINE: Final[TypeAdapter[_Line]] = TypeAdapter(_Line)
 
 
 class FeedbackBook:
@@ -76,6 +87,7 @@ class FeedbackBook:
         self._path = path
         self._marks_max = marks_max
         self._marks = 0
+        self._is_full = False
         self._segments: dict[int, _Segment] = {}
         self.epoch = -1
         self.unreadable_lines = 0
@@ -91,6 +103,8 @@ class FeedbackBook:
             if unit in segment.units:
                 return Taken.AGAIN
         if self._marks >= self._marks_max and place.epoch <= self.epoch:
+            if not self._is_full:
+                self._append(FullLine(epoch=self.epoch))
             return Taken.TOO_MANY
         line = MarkLine(
             epoch=place.epoch, segment=place.segment, i=place.i, arm=arm, unit=unit, mark=mark
@@ -112,13 +126,20 @@ class FeedbackBook:
         by_arm = known.slices.get(i, {}) if known is not None else {}
         return by_arm.get(arm, Marks())
 
+    def is_whole(self, epoch: int, segment: int, i: int) -> bool:
+        """Was there room for every mark of a slice?"""
+        known = self._of(epoch, segment)
+        if known is None:
+            return epoch != self.epoch or not self._is_full
+        return i < known.whole_to
+
     def close(self) -> None:
         self._lines.close()
 
     def _of(self, epoch: int, segment: int) -> _Segment | None:
         return self._segments.get(segment) if epoch == self.epoch else None
 
-    def _append(self, line: MarkLine | SealLine) -> None:
+    def _append(self, line: _Line) -> None:
         if line.epoch != self.epoch:
             self._begin(line.epoch)
         self._lines.append(line.model_dump_json().encode() + b"\n")
@@ -129,10 +150,19 @@ class FeedbackBook:
             self._path.replace(self._path.with_name(f"{self._path.name}.1"))
             full, self._lines = self._lines, DurableLines(self._path)
             full.close()
-        self._segments, self._marks, self.epoch = {}, 0, epoch
+        self._forget_all(epoch)
 
-    def _note(self, line: MarkLine | SealLine) -> None:
-        segment = self._segments.setdefault(line.segment, _Segment())
+    def _forget_all(self, epoch: int) -> None:
+        self._segments, self._marks, self._is_full, self.epoch = {}, 0, False, epoch
+
+    def _note(self, line: _Line) -> None:
+        if isinstance(line, FullLine):
+            self._is_full = True
+            for known in self._segments.values():
+                known.whole_to = min(known.whole_to, known.sealed)
+            return
+        whole_to = 0 if self._is_full else sys.maxsize
+        segment = self._segments.setdefault(line.segment, _Segment(whole_to=whole_to))
         if isinstance(line, SealLine):
             segment.sealed = max(segment.sealed, line.sealed)
             return
@@ -153,5 +183,5 @@ class FeedbackBook:
                     self.unreadable_lines += 1
                     continue
                 if line.epoch != self.epoch:
-                    self._segments, self._marks, self.epoch = {}, 0, line.epoch
+                    self._forget_all(line.epoch)
                 self._note(line)

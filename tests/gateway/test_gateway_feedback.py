@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -145,6 +146,33 @@ def test_marks_are_read_again_as_they_were_written(tmp_path: Path) -> None:
     assert len(path.read_bytes().splitlines()) == 1
 
 
+@pytest.mark.parametrize("marks_max", [2, 100])  # as it was, and with more room after a restart
+def test_a_slice_that_a_mark_found_no_room_in_is_never_told(tmp_path: Path, marks_max: int) -> None:
+    path = tmp_path / "feedback.jsonl"
+    book = FeedbackBook(path, marks_max=2)
+    for unit in ("u1", "u2"):
+        book.mark(Place(1, 1, 0), Arm.BASELINE, unit, Mark.WRONG)
+    book.seal(1, 1, 1)
+    assert book.is_whole(1, 1, 5)
+
+    for unit in ("u3", "u4"):
+        assert book.mark(Place(1, 1, 1), Arm.CANDIDATE, unit, Mark.WRONG) is Taken.TOO_MANY
+    book.seal(1, 1, 2)
+    book.close()
+    again = FeedbackBook(path, marks_max=marks_max)
+
+    for one in (book, again):
+        assert [one.is_whole(1, 1, i) for i in range(3)] == [True, False, False]
+        assert not one.is_whole(1, 2, 0)
+        assert one.is_whole(2, 1, 0)
+    again.seal(1, 2, 3)
+    assert not again.is_whole(1, 2, 0)
+    again.mark(Place(2, 1, 0), Arm.BASELINE, "u1", Mark.OK)
+    assert again.is_whole(2, 1, 0)
+    again.close()
+    assert path.with_name("feedback.jsonl.1").read_bytes().count(b"full") == 1
+
+
 async def test_late_feedback_counts_for_the_arm_that_served_even_after_the_share_moved() -> None:
     async with data_plane(settings=RECEIPTS) as plane:
         token = await split_open(plane)
@@ -246,7 +274,9 @@ async def test_a_flood_of_marks_is_bounded_counted_and_no_other_targets() -> Non
         assert {one["why"] for one in told[20:]} == {"too_many"}
         assert again == {"counted": False, "why": "again"}
         assert accepted(await say(other, unit="0", receipt=elsewhere))["counted"]
-        assert len(plane.gateway.lines("feedback-tutor.jsonl")) == 20
+        lines = plane.gateway.lines("feedback-tutor.jsonl")
+        assert ["mark" in line for line in lines] == [True] * 20 + [False]
+        assert lines[-1] == {"epoch": 1, "full": True}
         lost = 'feedback_not_counted_total{target="tutor",reason="too_many"}'
         assert await plane.admin.metric(lost) == 40
 
