@@ -18,6 +18,7 @@ _log = structlog.get_logger("rampway.gateway")
 def main() -> None:
     """Run a gateway by the environment's settings; exit 2 where they cannot be used."""
     log_to(sys.stderr)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it can be heard: a reload ends no gateway
     try:
         settings = from_environment()
         with asyncio.Runner(loop_factory=fast_loop()) as runner:

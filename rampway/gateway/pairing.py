@@ -22,6 +22,7 @@ CLIENT: Final = "client"  # the caller left, or was never answered in full
 BASELINE_LATE: Final = "baseline_late"
 BASELINE_FAILED: Final = "baseline_failed"
 CANDIDATE_FAILED: Final = "candidate_failed"
+OTHER_ARTIFACT: Final = "other_artifact"  # an upstream says that neither arm's artifact answered
 TOO_LARGE: Final = "too_large"
 TOO_MANY: Final = "too_many"
 STOPPED: Final = "stopped"  # copying was switched off while it waited

@@ -23,6 +23,7 @@ from rampway.gateway.answerreading import Reader, Reading
 from rampway.gateway.answers import SERVER, Kept, Rejected, failure, kind_of_status, own_answer
 from rampway.gateway.callers import Callers
 from rampway.gateway.counting import OTHER_KIND, Outcome
+from rampway.gateway.findings import WRONG_ARTIFACT
 from rampway.gateway.handouts import Handouts
 from rampway.gateway.headers import are_plain, passed_back, passed_on, trace_id_of, with_fields
 from rampway.gateway.load import Load
@@ -287,7 +288,9 @@ class Proxy:
         self._held_for_judge(call, answer, kept)
         if passage.pair is not None and passage.route.pairing is not None:
             half = self._half(passage, answer, kept)
-            if half is None:
+            if outcome.kind == WRONG_ARTIFACT:
+                passage.route.pairing.miss(passage.pair, pairing.OTHER_ARTIFACT)
+            elif half is None:
                 passage.route.pairing.miss(passage.pair, pairing.TOO_LARGE)
             else:
                 passage.route.pairing.take_baseline(passage.pair, half)

@@ -17,6 +17,7 @@ from rampway.gateway.answerreading import Reader, Reading
 from rampway.gateway.answers import Kept, kind_of_status
 from rampway.gateway.breaker import Breaker
 from rampway.gateway.counting import OTHER_KIND, Outcome
+from rampway.gateway.findings import WRONG_ARTIFACT
 from rampway.gateway.headers import SHADOW, with_fields
 from rampway.gateway.load import Load
 from rampway.gateway.pairing import Pair, Pairing
@@ -182,7 +183,9 @@ class Copier:
             # A flood too, which takes more time from the callers than any other way to fail.
             self.breaker.failed(now)
         self._settle(waiting, outcome)
-        if half is not None:
+        if outcome.kind == WRONG_ARTIFACT:
+            copy.pairing.miss(copy.pair, pairing.OTHER_ARTIFACT)
+        elif half is not None:
             copy.pairing.take_candidate(copy.pair, half)
         else:
             copy.pairing.miss(copy.pair, missing or pairing.TOO_LARGE)

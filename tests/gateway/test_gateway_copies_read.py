@@ -33,7 +33,7 @@ EVENTS = (
 )
 DONE = b"data: [DONE]\n\n"
 PRICES = "price_per_million_read = 1000000.0\nprice_per_million_written = 1000000.0\n"
-SHADOW = f"[shadow]\ntimeout = 0.4\nbody_bytes = 20000\nspend_per_minute = 1e9\n{PRICES}"
+SHADOW = f"[shadow]\ntimeout = 1.5\nbody_bytes = 20000\nspend_per_minute = 1e9\n{PRICES}"
 # A table of an upstream follows those of the test's own settings.
 PRICED = """
 [upstreams.priced]
@@ -125,7 +125,7 @@ async def test_tokens_and_finish_reasons_of_copies_are_counted_apart_from_the_ar
 async def test_an_error_behind_a_copys_good_status_is_an_error_and_the_candidate_answers(
     script: Answer, kind: str
 ) -> None:
-    settings = SHADOW.replace("timeout = 0.4", "timeout = 0.4\nbreaker_failures = 1")
+    settings = SHADOW.replace("timeout = 1.5", "timeout = 1.5\nbreaker_failures = 1")
     async with data_plane(b=script, settings=settings) as plane:
         await shadowing(plane)
 
@@ -135,7 +135,18 @@ async def test_an_error_behind_a_copys_good_status_is_an_error_and_the_candidate
         assert await counted(plane, "copy_errors_total", kind=kind) == 1
         assert await counted(plane, "shadow_breaker_open") == 0
         [pair] = await eventually(lambda: pairs(plane))
-        assert pair["missing"] is None
+        # What another artifact answered says nothing of this one; what fails in it does.
+        assert pair["missing"] == ("other_artifact" if kind == "wrong_artifact" else None)
+
+
+async def test_no_pair_holds_what_another_artifact_than_the_baseline_answered() -> None:
+    async with data_plane(a=whole({"by": "a"}, **{"x-rampway-artifact": CANDIDATE})) as plane:
+        await shadowing(plane)
+
+        await copied(plane)
+
+        [pair] = await eventually(lambda: pairs(plane))
+        assert pair["missing"] == "other_artifact"
 
 
 async def pairs(plane: DataPlane) -> list[dict[str, Any]]:
@@ -230,7 +241,7 @@ async def test_what_a_stream_told_before_its_time_ran_out_is_charged() -> None:
 
 
 async def test_a_candidate_that_floods_is_held_back_like_one_that_does_not_answer() -> None:
-    settings = SHADOW.replace("timeout = 0.4", "timeout = 0.4\nbreaker_failures = 3")
+    settings = SHADOW.replace("timeout = 1.5", "timeout = 1.5\nbreaker_failures = 3")
     async with data_plane(b=whole({"text": "x" * 100_000}), settings=settings) as plane:
         await shadowing(plane)
 
