@@ -147,10 +147,12 @@ class World:
         stages: str = "",
         first_budget: str = "40%",
         first_units: int = 4,
+        quality: str = "",
     ) -> ReleaseOrder:
         """A release with the demo's lengths; the stage `long` lasts ten minutes, to act in it.
 
-        `first_budget` and `first_units` are those of the 1 % step.
+        `first_budget` and `first_units` are those of the 1 % step, `quality` is a gate more, with a
+        tenth of the budget.
         """
         text = demo_spec(
             target=self.target.name,
@@ -161,6 +163,10 @@ class World:
         )
         text = text.replace("hold: 4s, budget: 40%", f"hold: 4s, budget: {first_budget}")
         text = text.replace("must: screen, units: 4}", f"must: screen, units: {first_units}}}", 1)
+        if quality:
+            text = text.replace(
+                "latency: {budget: 40%", f"quality: {quality}\n  latency: {{budget: 30%"
+            )
         if long is not None:  # a look costs more the longer the stage: fewer of them are enough
             text = text.replace("look_every: 1s", "look_every: 6s")
         for before, after in LONGER.get(long or "", ()):

@@ -91,9 +91,9 @@ async def test_a_pause_beyond_the_brake_limit_pages_and_rolls_back(
     env: WorkflowEnvironment, tmp_path: Path
 ) -> None:
     async with quick_world(env, tmp_path) as world:
-        order = await world.quick_order(long="1 %")
+        order = await world.quick_order()
         order = order.model_copy(
-            update={"plan": order.plan.model_copy(update={"brake_limit_seconds": 600.0})}
+            update={"plan": order.plan.model_copy(update={"brake_limit_seconds": 60.0})}
         )
         handle = await world.start(order)
         await handle.signal(ReleaseWorkflow.pause, asked("p-1"))

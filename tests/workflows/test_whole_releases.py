@@ -12,9 +12,8 @@ from clients.dossiers import read_blobs
 from rampway.release.events import EventKind, check_chain
 from rampway.release.orders import ReleaseOrder
 from rampway.release.phases import Phase, Trigger
-from rampway.release.records import Target
 from rampway.reports.verification import verify
-from support.virtual_releases import World, virtual_world
+from support.virtual_releases import World, quick_world, virtual_world
 from support.virtual_world import Behaviour
 
 HISTORY_EVENTS_MAX = 1_000
@@ -83,12 +82,11 @@ async def test_a_harmful_release_is_pinned_paged_and_rolled_back(
         assert await verified(world, order)
 
 
-async def test_a_judge_that_takes_its_three_minutes_blinds_no_step(
+async def test_a_judge_slower_than_the_limit_for_silence_blinds_no_step(
     env: WorkflowEnvironment, tmp_path: Path
 ) -> None:
-    target = Target(name="patient", team="tutor", judge_seconds=180)
-    async with virtual_world(env, tmp_path, target=target) as world:
-        order = await world.order(more="gates: {quality: {}}")
+    async with quick_world(env, tmp_path, judge_seconds=20) as world:  # blind after twelve
+        order = await world.quick_order(quality="{budget: 10%, margin: [0.5sd, 0.5sd]}")
 
         outcome = await world.run_to_end(order)
 
