@@ -186,6 +186,7 @@ class _Connection(ResponseHandler):
     """A connection to an upstream: it breaks its answer off where it fails, and gives none unasked."""
 
     is_idle = False
+    _heard_at = 0.0  # by the loop's clock; only while a timer for silence runs
 
     def set_response_params(self, **asked: Any) -> None:  # noqa: ANN401 - passed on as they are
         self.is_idle = False
@@ -198,6 +199,24 @@ class _Connection(ResponseHandler):
             self.close()
             return
         super().data_received(data)
+
+    def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002 - aiohttp's
+        # aiohttp says this after each chunk; where nothing was paused there is nothing to go on with.
+        if self._reading_paused or self._buffer_paused:
+            super().resume_reading(resume_parser)
+
+    def _reschedule_timeout(self) -> None:
+        # One timer for many chunks, which looks when it is due how long it was silent.
+        self._heard_at = self._loop.time()
+        if self._read_timeout_handle is None or not self._read_timeout:
+            super()._reschedule_timeout()
+
+    def _on_read_timeout(self) -> None:
+        left_seconds = self._heard_at + (self._read_timeout or 0.0) - self._loop.time()
+        if left_seconds > 0:
+            self._read_timeout_handle = self._loop.call_later(left_seconds, self._on_read_timeout)
+            return
+        super()._on_read_timeout()
 
     def set_exception(self, exc: BaseException, exc_cause: BaseException = _UNTOLD) -> None:
         # aiohttp tells it to whoever waits for a header; whoever reads a body behind it, whose next

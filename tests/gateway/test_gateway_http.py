@@ -463,6 +463,27 @@ async def test_a_stream_that_falls_silent_is_broken_off(plane: DataPlane) -> Non
     assert 0.4 < time.monotonic() - began < 5
 
 
+async def test_only_silence_breaks_a_stream_off_however_long_it_goes_on(plane: DataPlane) -> None:
+    async def script(heard: Heard) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(heard.request)
+        for _ in range(12):  # 1.2 s, where 0.5 s of silence are too many
+            await response.write(b"data: 1\n\n")
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(30)
+        return response
+
+    plane.a.script = script
+    told = b""
+
+    async with plane.http.get(plane.url()) as answer:
+        with pytest.raises(aiohttp.ClientPayloadError):
+            async for chunk in answer.content.iter_any():
+                told += chunk
+
+    assert told == b"data: 1\n\n" * 12
+
+
 async def test_no_answer_in_time_is_504_and_the_upstream_is_let_go(plane: DataPlane) -> None:
     async def script(_heard: Heard) -> web.StreamResponse:
         await asyncio.sleep(30)
