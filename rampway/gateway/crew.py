@@ -134,7 +134,7 @@ class Crew:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
-                "rampway.gateway.worker",
+                "rampway.gateway.workerprocess",
                 str(number),
                 str(its.fileno()),
                 str(port.fileno()),

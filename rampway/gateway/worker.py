@@ -1,4 +1,4 @@
-"""`python -m rampway.gateway.worker SLOT CHANNEL PORT`: one of a supervisor's workers, which serves requests.
+"""One of a supervisor's workers, which serves requests: `workerprocess SLOT CHANNEL PORT`.
 
 It decides nothing: it routes by the split table, counts into its own part of each segment's file, hands
 its lines to the supervisor, and says twenty milliseconds apart that it lives. Without its supervisor it
@@ -233,7 +233,3 @@ def _census(router: FollowingRouter, files: WorkerFiles, serving: Serving) -> Tr
         if spans
         else Traces(),
     )
-
-
-if __name__ == "__main__":
-    main()

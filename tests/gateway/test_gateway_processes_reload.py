@@ -284,7 +284,7 @@ def begun(plane: DataPlane, worker: str) -> int | None:
             parent = (path.parent / "stat").read_text().rpartition(")")[2].split()[1]
         except (FileNotFoundError, ProcessLookupError):
             continue
-        is_ours = b"rampway.gateway.worker" in words and int(parent) == plane.gateway.pid
+        is_ours = b"rampway.gateway.workerprocess" in words and int(parent) == plane.gateway.pid
         if is_ours and words[3] == worker.removeprefix("worker-").encode():
             return int(path.parent.name)
     return None
