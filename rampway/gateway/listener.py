@@ -12,6 +12,10 @@ _HEADER_BYTES_MAX: Final = 16 * 1024  # of the request line, and of each field
 _FIELDS_MAX: Final = 128
 # How long the rest of a body is read and thrown away, so that its sender can read why it was refused.
 _LINGER_SECONDS: Final = 1.0
+_BEGIN_SECONDS_MAX: Final = (
+    0.5  # that a new connection may take for its first request while we drain
+)
+_LOOK_SECONDS: Final = 0.01
 _TOO_SLOW: Final = (
     b"HTTP/1.1 408 Request Timeout\r\nServer: %s\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
     % SERVER.encode()
@@ -33,21 +37,31 @@ class DataServer(web.Server):
         self._headers_seconds = headers_seconds
         self._keep_alive_seconds = keep_alive_seconds
         self._count = count
+        self._unused: set[_Connection] = set()
 
     def __call__(self) -> web.RequestHandler:
-        return _Connection(
+        connection = _Connection(
             self,
             loop=self._loop,
             headers_seconds=self._headers_seconds,
             keep_alive_seconds=self._keep_alive_seconds,
             count=self._count,
+            used=self._unused.discard,
         )
+        self._unused.add(connection)
+        return connection
+
+    async def begun(self) -> None:
+        """Returns when each connection has had a request, or was given its time for one."""
+        until = self._loop.time() + _BEGIN_SECONDS_MAX
+        while self._unused and self._loop.time() < until:  # noqa: ASYNC110 - once, at the end
+            await asyncio.sleep(_LOOK_SECONDS)
 
 
 class _Connection(web.RequestHandler):
     """One connection of a caller."""
 
-    __slots__ = ("_count", "_headers_seconds", "_too_slow")
+    __slots__ = ("_count", "_headers_seconds", "_too_slow", "_used")
 
     def __init__(
         self,
@@ -57,6 +71,7 @@ class _Connection(web.RequestHandler):
         headers_seconds: float,
         keep_alive_seconds: float,
         count: Callable[[str], None],
+        used: Callable[["_Connection"], None],
     ) -> None:
         super().__init__(
             server,
@@ -73,11 +88,13 @@ class _Connection(web.RequestHandler):
         self._headers_seconds = headers_seconds
         self._count = count
         self._too_slow: asyncio.TimerHandle | None = None
+        self._used: Callable[[_Connection], None] | None = used
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         current = self._current_request
         if self._messages:
+            self._is_used()
             if current is not None:
                 _break_unfinished(current)
             if self._too_slow is not None:
@@ -96,7 +113,13 @@ class _Connection(web.RequestHandler):
         if self._too_slow is not None:
             self._too_slow.cancel()
             self._too_slow = None
+        self._is_used()
         super().connection_lost(exc)
+
+    def _is_used(self) -> None:
+        if self._used is not None:
+            self._used(self)
+            self._used = None
 
     def handle_error(
         self,

@@ -12,7 +12,7 @@ from rampway.gateway.applying import Applying
 from rampway.gateway.clockwork import beside
 from rampway.gateway.handouts import Handouts
 from rampway.gateway.listener import DataServer
-from rampway.gateway.listening import BACKLOG, bind
+from rampway.gateway.listening import BACKLOG, bind, stop_listening
 from rampway.gateway.metrics import Meters
 from rampway.gateway.proxy import Proxy
 from rampway.gateway.routing import Router
@@ -90,16 +90,17 @@ class Serving:
         else:
             site, port = web.SockSite(runner, bound, backlog=BACKLOG), settings.data_port
             await site.start()
-        parts.push_async_callback(self._drained)
+        parts.push_async_callback(self._drained, server)
         if stopped is not None:
             parts.callback(stopped)
-        parts.push_async_callback(site.stop)
+        parts.push_async_callback(stop_listening, site, server, bound)
         return port
 
-    async def _drained(self) -> None:
-        """Kept connections are served once more, until nothing is in flight."""
+    async def _drained(self, server: DataServer) -> None:
+        """Kept connections are served once more, new ones their first request, until nothing is in flight."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self.settings.timeouts.drain):
+                await server.begun()
                 await self.proxy.drained()
 
 
