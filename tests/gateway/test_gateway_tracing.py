@@ -76,7 +76,9 @@ def test_what_is_no_traceparent_has_no_parent(told: str | None) -> None:
 
 @given(st.text())
 def test_no_text_breaks_the_reading_of_a_traceparent(told: str) -> None:
-    parent_of(told)
+    parent = parent_of(told)
+
+    assert parent is None or f"{parent.trace_id}-{parent.span_id}" in told
 
 
 def test_a_request_is_a_child_of_its_caller_and_its_upstreams_parent() -> None:
