@@ -12,9 +12,7 @@ _HEADER_BYTES_MAX: Final = 16 * 1024  # of the request line, and of each field
 _FIELDS_MAX: Final = 128
 # How long the rest of a body is read and thrown away, so that its sender can read why it was refused.
 _LINGER_SECONDS: Final = 1.0
-_BEGIN_SECONDS_MAX: Final = (
-    0.5  # that a new connection may take for its first request while we drain
-)
+_BEGIN_SECONDS_MAX: Final = 1.0  # for the first request of a new connection, while we drain
 _LOOK_SECONDS: Final = 0.01
 _TOO_SLOW: Final = (
     b"HTTP/1.1 408 Request Timeout\r\nServer: %s\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
@@ -94,7 +92,7 @@ class _Connection(web.RequestHandler):
         super().data_received(data)
         current = self._current_request
         if self._messages:
-            self._is_used()
+            self._note_used()
             if current is not None:
                 _break_unfinished(current)
             if self._too_slow is not None:
@@ -113,10 +111,10 @@ class _Connection(web.RequestHandler):
         if self._too_slow is not None:
             self._too_slow.cancel()
             self._too_slow = None
-        self._is_used()
+        self._note_used()
         super().connection_lost(exc)
 
-    def _is_used(self) -> None:
+    def _note_used(self) -> None:
         if self._used is not None:
             self._used(self)
             self._used = None
