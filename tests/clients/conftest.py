@@ -1,11 +1,14 @@
 """A place of its own for each test of the command line: home, environment and working directory."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from cli_builders import Cli
+from temporalio.testing import WorkflowEnvironment
+
+from support.virtual_releases import virtual_temporal
 
 OURS = ("RAMPWAY_", "TEMPORAL_", "GITHUB_", "GITLAB_", "NO_COLOR", "TZ")
 
@@ -30,3 +33,10 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cli]:
     finally:
         os.environ.clear()
         os.environ.update(before)
+
+
+@pytest.fixture(scope="session")
+async def temporal() -> AsyncIterator[WorkflowEnvironment]:
+    """One Temporal server with virtual time for all tests of a process."""
+    async with virtual_temporal() as started:
+        yield started

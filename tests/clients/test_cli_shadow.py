@@ -1,15 +1,14 @@
 """`rampway shadow`: a release that only copies is started by two artifacts, and switched off without a page."""
 
-import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from cli_builders import BASELINE, Cli
-from temporalio.client import Client, WorkflowHandle
+from steered_worlds import steered_world
+from temporalio.client import WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
 
-from clients import opening
 from clients.commands import shadow, steer
 from clients.dossiers import read_blobs
 from clients.exits import Exit, Failure
@@ -23,7 +22,7 @@ from rampway.release.phases import Phase
 from rampway.release.records import Target
 from rampway.reports.verification import verify
 from support.gateway_process import eventually
-from support.virtual_releases import CLEAN, World, virtual_temporal, virtual_world
+from support.virtual_releases import CLEAN, World
 from support.virtual_world import Behaviour
 from workflows.release import ReleaseWorkflow
 
@@ -103,32 +102,13 @@ def test_off_on_an_unknown_target_says_so(known: Cli) -> None:
     assert "nobody" in result.stderr
 
 
-@pytest.fixture(scope="module")
-async def temporal() -> AsyncIterator[WorkflowEnvironment]:
-    async with virtual_temporal() as started:
-        yield started
-
-
 @pytest.fixture
 async def world(
     temporal: WorkflowEnvironment, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[World]:
-    """A target that this command line works on; registry, Temporal and worker are real."""
-    cli.home.mkdir()
-    monkeypatch.setenv("RAMPWAY_REGISTRY_URL", cli.registry_url)
+    """A target that this command line works on, and a candidate that is recorded."""
     behaviour = Behaviour(requests_per_second=20.0, baseline=CLEAN, candidate=CLEAN)
-    async with virtual_world(temporal, cli.home, behaviour) as made:
-
-        async def connected() -> Client:
-            return temporal.client
-
-        @contextlib.asynccontextmanager
-        async def data_plane() -> AsyncIterator[opening.DataPlane]:
-            yield opening.DataPlane(made.traffic, made.evidence)
-
-        monkeypatch.setattr("clients.opening.connect_temporal", connected)
-        monkeypatch.setattr("clients.commands.steer.open_data_plane", data_plane)
-        monkeypatch.setenv("RAMPWAY_TASK_QUEUE", made.task_queue)
+    async with steered_world(temporal, cli, monkeypatch, behaviour) as made:
         await made.registry.add_artifact(CANDIDATE.digest, CANDIDATE.content)
         yield made
 

@@ -1,17 +1,16 @@
 """Commands to a running release: the rules first, then the release's own answer, then what came of it."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Callable
 
 import click
 import pytest
 from cli_builders import Cli, looked, progress
 from click.testing import CliRunner
-from temporalio.client import Client
+from steered_worlds import steered_world
 from temporalio.testing import WorkflowEnvironment
 
-from clients import confirming, opening
+from clients import confirming
 from clients.commands import steer
 from clients.confirming import confirm_abort, confirm_override, override_question
 from clients.exits import Exit, Failure
@@ -23,7 +22,7 @@ from rampway.release.controls import Command, OverrideCommand, Verb
 from rampway.release.orders import Progress
 from rampway.release.phases import Phase
 from support.record_builders import Teller, aborted, promoted, rolled_back_by_error
-from support.virtual_releases import World, virtual_temporal, virtual_world
+from support.virtual_releases import World
 
 GATE = "error"
 
@@ -221,31 +220,12 @@ async def test_a_command_that_came_just_after_the_end_is_answered_by_the_record(
     assert pause.text.startswith("refused [ended]: ")
 
 
-@pytest.fixture(scope="session")
-async def temporal() -> AsyncIterator[WorkflowEnvironment]:
-    async with virtual_temporal() as started:
-        yield started
-
-
 @pytest.fixture
 async def world(
     temporal: WorkflowEnvironment, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[World]:
-    """A target whose release this command line steers; registry, Temporal and worker are real."""
-    cli.home.mkdir()
-    monkeypatch.setenv("RAMPWAY_REGISTRY_URL", cli.registry_url)
-    async with virtual_world(temporal, cli.home) as made:
-
-        async def connected() -> Client:
-            return temporal.client
-
-        @contextlib.asynccontextmanager
-        async def data_plane() -> AsyncIterator[opening.DataPlane]:
-            yield opening.DataPlane(made.traffic, made.evidence)
-
-        monkeypatch.setattr("clients.opening.connect_temporal", connected)
-        monkeypatch.setattr("clients.commands.steer.open_data_plane", data_plane)
-        monkeypatch.setenv("RAMPWAY_TASK_QUEUE", made.task_queue)
+    """A target whose release this command line steers."""
+    async with steered_world(temporal, cli, monkeypatch) as made:
         yield made
 
 
