@@ -1,7 +1,7 @@
 """Looks into each answer on its way back, as far as its route is understood, and says what was found."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import aiohttp
@@ -46,7 +46,7 @@ class Reader:
 
 
 class Reading:
-    """One answer. Tell it of each chunk that passed, then `complete`; `close` in any case."""
+    """One answer. Tell `passed` of each chunk that passed, then `complete`; `close` in any case."""
 
     __slots__ = (
         "_answer",
@@ -57,6 +57,7 @@ class Reading:
         "_served",
         "_stream",
         "_upstream",
+        "passed",
     )
 
     def __init__(
@@ -76,6 +77,7 @@ class Reading:
         self._reads_body = False
         self._stream: StreamReading | None = None
         self._finding: Finding | None = None
+        self.passed: Callable[[bytes], None] = _not_looked_into
         if is_packed(answer):
             if dialect is not None:
                 self._finding = Finding(unread=True)
@@ -84,6 +86,7 @@ class Reading:
         elif dialect is not None and answer.status < _ERRORS and is_stream(answer):
             self._stream = StreamReading(dialect, limits.examined_event_bytes, events_max)
             self._finding = self._stream.finding
+            self.passed = self._stream.feed
 
     @property
     def artifact_header(self) -> str:
@@ -102,10 +105,6 @@ class Reading:
     def kept_bytes(self) -> int:
         """How much of the answer has to be kept to be read."""
         return self._limits.examined_answer_bytes if self._reads_body else 0
-
-    def passed(self, chunk: bytes) -> None:
-        if self._stream is not None:
-            self._stream.feed(chunk)
 
     def complete(self, outcome: Outcome, kept: Kept) -> None:
         """The last byte has come: tell the outcome of a refusal, and of an error behind a good status."""
@@ -148,3 +147,7 @@ class Reading:
             return None
         self._finding = read_body(self._dialect, body)
         return ANSWER_ERROR if self._finding.failed else None
+
+
+def _not_looked_into(_chunk: bytes) -> None:
+    """No stream: the whole answer is read once it is there, or nothing of it."""

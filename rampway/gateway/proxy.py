@@ -6,8 +6,6 @@ bytes were sent is not sent again, and never to the other arm: that would count 
 
 import asyncio
 import io
-import socket
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -28,6 +26,7 @@ from rampway.gateway.handouts import Handouts
 from rampway.gateway.headers import are_plain, passed_back, passed_on, trace_id_of, with_fields
 from rampway.gateway.load import Load
 from rampway.gateway.metrics import Meters
+from rampway.gateway.relaying import BrokenOff, break_off, relay
 from rampway.gateway.requestlog import REQUEST
 from rampway.gateway.requesttargets import split_target
 from rampway.gateway.routing import Passage, Router
@@ -260,20 +259,22 @@ class Proxy:
         if self._draining:
             response.force_close()
         self._end_if_silent(answer)
+
+        def passed(piece: bytes) -> None:
+            kept.add(piece)
+            reading.passed(piece)
+
         try:
-            await response.prepare(call.request)
-            while chunk := await _next_chunk(answer):
-                kept.add(chunk)
-                outcome.size_bytes = kept.size_bytes
-                await response.write(chunk)
-                reading.passed(chunk)
+            await relay(answer, call.request, response, passed=passed)
         except ConnectionError:  # the caller has left
             outcome.aborted = outcome.kind is None
             return response
-        except _BrokenOff:
+        except BrokenOff:
             outcome.kind = "mid_stream"
-            _break_off(call.request)
+            break_off(call.request)
             return response
+        finally:
+            outcome.size_bytes = kept.size_bytes
         self._answered(call, answer, kept, reading)
         return response
 
@@ -366,18 +367,6 @@ class Proxy:
             connection.protocol.start_timeout()
 
 
-class _BrokenOff(Exception):
-    """The upstream died, or fell silent, in the middle of its answer."""
-
-
-async def _next_chunk(answer: aiohttp.ClientResponse) -> bytes:
-    """What has come next; empty at the end. Raises _BrokenOff where the upstream failed."""
-    try:
-        return await answer.content.readany()
-    except (aiohttp.ClientError, OSError) as failed:
-        raise _BrokenOff from failed
-
-
 def _check_coding(request: web.BaseRequest) -> None:
     """Chunked is the one transfer coding that is undone here, and HTTP/1.0 has none (RFC 9112 6.1)."""
     coding = request.headers.get("Transfer-Encoding")
@@ -385,21 +374,6 @@ def _check_coding(request: web.BaseRequest) -> None:
         return
     if coding.lower() != "chunked" or request.version < aiohttp.HttpVersion11:
         raise Rejected(400, "bad_coding", "No transfer coding but chunked is taken, in HTTP/1.1.")
-
-
-def _break_off(request: web.BaseRequest) -> None:
-    """End the caller's connection so that he cannot take what he has for a whole answer."""
-    transport = request.transport
-    if transport is None:
-        return
-    if request.version >= aiohttp.HttpVersion11:
-        transport.close()  # the last chunk, or the rest of the declared length, never comes
-        return
-    # To an HTTP/1.0 caller the end of the connection is the end of the answer: only a reset is not.
-    transport.get_extra_info("socket").setsockopt(
-        socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
-    )
-    transport.abort()
 
 
 def _readable(text: str) -> str:

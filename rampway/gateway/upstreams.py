@@ -167,7 +167,7 @@ class _Connector(aiohttp.TCPConnector):
     def _release(
         self, key: ConnectionKey, protocol: ResponseHandler, *, should_close: bool = False
     ) -> None:
-        if isinstance(protocol, _Connection):
+        if isinstance(protocol, UpstreamConnection):
             protocol.is_idle = True
         super()._release(key, protocol, should_close=should_close)
 
@@ -179,13 +179,14 @@ def _connector(limit: int, keep_alive_seconds: float) -> aiohttp.TCPConnector:
 
 
 def _connection(loop: asyncio.AbstractEventLoop) -> ResponseHandler:
-    return _Connection(loop)
+    return UpstreamConnection(loop)
 
 
-class _Connection(ResponseHandler):
+class UpstreamConnection(ResponseHandler):
     """A connection to an upstream: it breaks its answer off where it fails, and gives none unasked."""
 
     is_idle = False
+    heard: Callable[[], None] | None = None  # told behind all that comes, and behind its end
     _heard_at = 0.0  # by the loop's clock; only while a timer for silence runs
 
     def set_response_params(self, **asked: Any) -> None:  # noqa: ANN401 - passed on as they are
@@ -199,11 +200,15 @@ class _Connection(ResponseHandler):
             self.close()
             return
         super().data_received(data)
+        if data and self.heard is not None:
+            self.heard()
 
     def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002 - aiohttp's
         # aiohttp says this after each chunk; where nothing was paused there is nothing to go on with.
         if self._reading_paused or self._buffer_paused:
             super().resume_reading(resume_parser)
+            if self.heard is not None:  # it may have parsed more, and nobody told
+                self._loop.call_soon(self._tell)
 
     def _reschedule_timeout(self) -> None:
         # One timer for many chunks, which looks when it is due how long it was silent.
@@ -229,11 +234,18 @@ class _Connection(ResponseHandler):
         if exc is not None:
             self._break_off(exc)
         super().connection_lost(exc)
+        self._tell()
+
+    def _tell(self) -> None:
+        if self.heard is not None:
+            self.heard()
 
     def _break_off(self, exc: BaseException) -> None:
         payload = self._payload
         if payload is not None and not payload.is_eof() and payload.exception() is None:
+            self._tell()  # of what came before, for a reader of what has failed gets nothing more
             payload.set_exception(aiohttp.ClientPayloadError("The answer broke off."), exc)
+            self._tell()
 
 
 def _session(

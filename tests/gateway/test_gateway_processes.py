@@ -52,9 +52,13 @@ async def ask_anew(plane: DataPlane, unit: str, **fields: object) -> str:
 
 
 async def ask_all(plane: DataPlane, *units: str) -> Counter[str]:
-    """Who answers each unit over so many connections that all workers are asked."""
-    asked = (ask_anew(plane, unit) for unit in units for _ in range(CONNECTIONS))
-    return Counter(await asyncio.gather(*asked))
+    """Who answers each unit over so many connections that all workers are asked.
+
+    First once, for two workers that meet a new unit in the same microsecond may both count it.
+    """
+    first = [await ask_anew(plane, unit) for unit in units]
+    asked = (ask_anew(plane, unit) for unit in units for _ in range(CONNECTIONS - 1))
+    return Counter([*first, *await asyncio.gather(*asked)])
 
 
 @asynccontextmanager
