@@ -27,7 +27,7 @@ from rampway.gateway.headers import are_plain, passed_back, passed_on, trace_id_
 from rampway.gateway.load import Load
 from rampway.gateway.metrics import Meters
 from rampway.gateway.relaying import BrokenOff, break_off, relay
-from rampway.gateway.requestlog import REQUEST
+from rampway.gateway.requestlog import ABOUT, About
 from rampway.gateway.requesttargets import split_target
 from rampway.gateway.routing import Passage, Router
 from rampway.gateway.settings import Settings
@@ -89,8 +89,10 @@ class Proxy:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         self._meters.in_flight += 1
+        about = About()
+        ABOUT.set(about)
         try:
-            response = await self._served(request)
+            response = await self._served(request, about)
         except Rejected as no:
             self._meters.reject(no.code)
             response = own_answer(no)
@@ -98,6 +100,7 @@ class Proxy:
             _log.exception("request.failed", path=request.raw_path)
             raise
         finally:
+            about.over()
             self._meters.in_flight -= 1
             if self._meters.in_flight == 0:
                 self._idle.set()
@@ -126,7 +129,7 @@ class Proxy:
         for _, copier in self.copiers.values():
             await copier.close()
 
-    async def _served(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _served(self, request: web.BaseRequest, about: About) -> web.StreamResponse:
         if request.version not in _VERSIONS:
             raise Rejected(400, "bad_version", "HTTP/1.1 and HTTP/1.0 are spoken here.")
         target, rest = split_target(request.method, request.raw_path)
@@ -142,7 +145,7 @@ class Proxy:
         passage = self._router.admit(target, caller, trace_id)
         if passage is None:
             raise _unknown(target)
-        REQUEST.set(passage)
+        about.passage = passage
         headers = self._callers.believed(caller, passed_on(told))
         if span is not None:
             passage.span = span

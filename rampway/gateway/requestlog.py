@@ -2,37 +2,46 @@
 
 from collections.abc import MutableMapping
 from contextvars import ContextVar
-from typing import Final, NamedTuple
+from typing import Final
 
 from rampway.gateway.routing import Passage
 from rampway.gateway.terms import Arm
 
 
-class CopyOf(NamedTuple):
-    """The copy of a request."""
+class About:
+    """What runs in a context: a request, or the copy of one, until it is over.
 
-    passage: Passage
+    Connections and timers that are begun for a request keep its context for as long as they live; what
+    they keep must not be its passage, which holds bodies and the counts of a segment.
+    """
+
+    __slots__ = ("is_copy", "passage")
+
+    def __init__(self, passage: Passage | None = None, *, is_copy: bool = False) -> None:
+        self.passage = passage
+        self.is_copy = is_copy
+
+    def over(self) -> None:
+        self.passage = None
 
 
 # The passage itself: each field bound to structlog's own context variables would cost 2 us per request.
-# Never reset: a request, and a copy, has a task and so a context of its own.
-REQUEST: Final[ContextVar[Passage | CopyOf | None]] = ContextVar("request", default=None)
+ABOUT: Final[ContextVar[About | None]] = ContextVar("about", default=None)
 
 
 def about_request(
     _logger: object, _method: str, event: MutableMapping[str, object]
 ) -> MutableMapping[str, object]:
     """A structlog processor: adds the request's fields, under the names of the traffic log and of spans."""
-    about = REQUEST.get()
-    if about is not None:
-        is_copy = isinstance(about, CopyOf)
-        passage = about.passage if isinstance(about, CopyOf) else about
+    about = ABOUT.get()
+    if about is not None and about.passage is not None:
+        passage = about.passage
         route = passage.route
-        arm = Arm.CANDIDATE if is_copy else passage.arm
+        arm = Arm.CANDIDATE if about.is_copy else passage.arm
         event.update(
             {
                 "traffic.arm": arm.value,
-                "rampway.shadow": is_copy,
+                "rampway.shadow": about.is_copy,
                 "target": route.target,
                 "release": route.release,
                 "segment": route.segment,

@@ -21,7 +21,7 @@ from rampway.gateway.findings import WRONG_ARTIFACT
 from rampway.gateway.headers import SHADOW, with_fields
 from rampway.gateway.load import Load
 from rampway.gateway.pairing import Pair, Pairing
-from rampway.gateway.requestlog import REQUEST, CopyOf
+from rampway.gateway.requestlog import ABOUT, About
 from rampway.gateway.routing import Passage, Router
 from rampway.gateway.settings import ShadowSettings
 from rampway.gateway.shadowbudget import Budget, Charge, Prices, used
@@ -161,11 +161,19 @@ class Copier:
             self._start(waiting)
 
     async def _send(self, waiting: Waiting) -> None:
+        about = About(waiting.copy.passage, is_copy=True)
+        ABOUT.set(about)
+        try:
+            await self._exchange(waiting)
+        finally:
+            about.over()
+
+    async def _exchange(self, waiting: Waiting) -> None:
+        """Whatever comes of it, the copy is settled, paired or missed, and noted."""
         copy = waiting.copy
         began = self._clock.monotonic()
         outcome, half, missing = Outcome(), None, None
         span = copy.passage.span.copy() if copy.passage.span else None
-        REQUEST.set(CopyOf(copy.passage))
         try:
             half = await self._ask(copy, began, outcome, span)
         except TimeoutError:

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -418,6 +419,27 @@ async def test_a_lease_ends_on_all_workers_without_a_request_and_is_recorded_onc
         assert await ask_all(plane, "v") == {"a": CONNECTIONS}
         units = await sealed_units(plane, 1, -2, past=time.time())
         assert units == 2
+
+
+async def test_workers_let_go_of_a_segment_that_is_over_though_its_callers_stay() -> None:
+    """Whoever keeps a connection open, to the gateway or from it, holds nothing of what went over it."""
+
+    def segments() -> set[str]:
+        maps = [Path(f"/proc/{pid}/maps") for pid in plane.gateway.workers().values()]
+        lines = [line for told in maps for line in told.read_text().splitlines()]
+        return {line.split()[5] for line in lines if "/segments/" in line}
+
+    async with processes() as plane, kept_connections() as early, kept_connections() as late:
+        await plane.admin.register()
+        token = await plane.admin.claim()
+        for sequence, sessions in enumerate([early, early, late], start=1):
+            share_bp = 5_000 + sequence
+            accepted(await plane.admin.write("share", token, sequence, share_bp=share_bp))
+            for session in sessions:
+                async with session.post(plane.url(), json={}) as answer:
+                    await answer.read()
+
+        await eventually(lambda: true(len(segments()) == 1))
 
 
 async def test_a_target_whose_counts_would_not_fit_is_refused_with_the_rule() -> None:

@@ -14,7 +14,7 @@ from span_builders import SPAN, TRACE, record
 from rampway.gateway.callers import Caller
 from rampway.gateway.counting import Outcome
 from rampway.gateway.findings import Finding
-from rampway.gateway.requestlog import REQUEST, CopyOf, about_request
+from rampway.gateway.requestlog import ABOUT, About, about_request
 from rampway.gateway.routing import Passage
 from rampway.gateway.spans import BATCH_MAX, SpanQueue
 from rampway.gateway.terms import Arm, Reason
@@ -296,9 +296,9 @@ def test_a_log_line_about_a_request_names_its_arm_and_ids_and_others_do_not() ->
     }
 
     with_request = copy_context()
-    with_request.run(REQUEST.set, passage)
+    with_request.run(ABOUT.set, request := About(passage))
     with_copy = copy_context()
-    with_copy.run(REQUEST.set, CopyOf(passage))
+    with_copy.run(ABOUT.set, About(passage, is_copy=True))
 
     assert with_request.run(line) == {
         **about,
@@ -306,6 +306,9 @@ def test_a_log_line_about_a_request_names_its_arm_and_ids_and_others_do_not() ->
         "rampway.shadow": False,
     }
     assert with_copy.run(line) == {**about, "traffic.arm": "candidate", "rampway.shadow": True}
+
+    request.over()
+    assert with_request.run(line) == {"event": "x"}
 
 
 def test_no_span_library_is_loaded_while_spans_are_off(tmp_path: Path) -> None:
