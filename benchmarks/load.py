@@ -63,8 +63,9 @@ class Tally:
 
 
 class Alarm:
-    """Rings at a moment, to some microseconds: the loop's own timers count in milliseconds, and a
-    request that is sent half of one late would be counted as that much slower (timerfd_create(2)).
+    """Rings at a moment, to some microseconds (timerfd_create(2)).
+
+    The loop's own timers count in milliseconds, and what is sent half of one late is counted as slower.
     """
 
     _MONOTONIC: Final = 1

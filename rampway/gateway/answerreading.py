@@ -4,9 +4,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Final
 
-import aiohttp
-
-from rampway.gateway.answers import Kept, is_json, is_packed, is_stream
+from rampway.gateway.answers import Header, Kept, is_json, is_packed, is_stream
 from rampway.gateway.counting import Outcome
 from rampway.gateway.dialects import Dialect, Dialects
 from rampway.gateway.findings import ANSWER_ERROR, STREAM_ERROR, WRONG_ARTIFACT, Finding
@@ -30,7 +28,7 @@ class Reader:
 
     def open(
         self,
-        answer: aiohttp.ClientResponse,
+        answer: Header,
         rest: str,
         *,
         served: Served,
@@ -62,7 +60,7 @@ class Reading:
 
     def __init__(
         self,
-        answer: aiohttp.ClientResponse,
+        answer: Header,
         dialect: Dialect | None,
         limits: LimitSettings,
         served: Served,

@@ -6,8 +6,10 @@ import aiohttp
 import orjson
 from aiohttp import web
 
+from rampway.gateway.asking import Answer, NotHttp
 from rampway.gateway.counting import KINDS, OTHER_KIND
 
+Header = Answer | aiohttp.ClientResponse  # of a request, or of a copy
 SERVER: Final = "rampway"  # where an upstream names none; aiohttp would tell its version
 _NO_CONTENT: Final = 204
 _CLOSING: Final = frozenset({400, 408, 413, 501})  # the rest of a body may still be on its way
@@ -63,7 +65,7 @@ def failure(failed: Exception) -> tuple[str, Rejected]:
         return "connect", Rejected(502, "upstream_unreachable", "The upstream took no connection.")
     if isinstance(failed, TimeoutError):
         return "timeout", Rejected(504, "upstream_timeout", "The upstream did not answer in time.")
-    if isinstance(failed, aiohttp.ClientResponseError):
+    if isinstance(failed, NotHttp):
         return OTHER_KIND, Rejected(502, "upstream_invalid", "The upstream did not speak HTTP.")
     return "reset", Rejected(
         502,
@@ -88,14 +90,14 @@ def own_answer(no: Rejected) -> web.Response:
     return response
 
 
-def is_json(answer: aiohttp.ClientResponse) -> bool:
+def is_json(answer: Header) -> bool:
     return "json" in answer.headers.get("Content-Type", "")
 
 
-def is_stream(answer: aiohttp.ClientResponse) -> bool:
+def is_stream(answer: Header) -> bool:
     return answer.headers.get("Content-Type", "").startswith("text/event-stream")
 
 
-def is_packed(answer: aiohttp.ClientResponse) -> bool:
+def is_packed(answer: Header) -> bool:
     """Then it passes as it is, and is not looked into."""
     return "Content-Encoding" in answer.headers

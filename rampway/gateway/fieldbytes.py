@@ -18,10 +18,11 @@ _serialize: Callable[[str, CIMultiDict[str]], bytes] = http_writer._serialize_he
 
 def keep_bytes_of_fields() -> None:
     """Make aiohttp write fields as they were read, for all of this process."""
-    http_writer._serialize_headers = _serialized  # noqa: SLF001 # pyright: ignore[reportPrivateUsage, reportUnknownMemberType]
+    http_writer._serialize_headers = head_of  # noqa: SLF001 # pyright: ignore[reportPrivateUsage, reportUnknownMemberType]
 
 
-def _serialized(status_line: str, headers: CIMultiDict[str]) -> bytes:
+def head_of(status_line: str, headers: CIMultiDict[str]) -> bytes:
+    """The first line and the fields as they go on the wire. Raises ValueError where a field would split them."""
     if status_line.isascii() and "".join(headers.values()).isascii():
         return _serialize(status_line, headers)
     lines = [status_line, *(f"{name}: {value}" for name, value in headers.items())]

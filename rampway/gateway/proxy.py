@@ -5,8 +5,7 @@ bytes were sent is not sent again, and never to the other arm: that would count 
 """
 
 import asyncio
-import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -19,6 +18,7 @@ from multidict import CIMultiDict
 from rampway.gateway import pairing
 from rampway.gateway.answerreading import Reader, Reading
 from rampway.gateway.answers import SERVER, Kept, Rejected, failure, kind_of_status, own_answer
+from rampway.gateway.asking import Answer
 from rampway.gateway.callers import Callers
 from rampway.gateway.counting import OTHER_KIND, Outcome
 from rampway.gateway.findings import WRONG_ARTIFACT
@@ -36,11 +36,10 @@ from rampway.gateway.shadowing import Copier, Copy
 from rampway.gateway.spool import Half
 from rampway.gateway.terms import Clock
 from rampway.gateway.tracing import Tracing
-from rampway.gateway.upstreams import Departure, Upstream
+from rampway.gateway.upstreams import Upstream
 
 _VERSIONS: Final = (aiohttp.HttpVersion11, aiohttp.HttpVersion10)
 _FINAL: Final = 200  # below are interim answers; aiohttp hands out a 101 that nobody asked for
-_SENT_AT_ONCE_BYTES: Final = 1024 * 1024  # larger bodies go to the socket in pieces
 _log = structlog.get_logger("rampway.gateway")
 
 
@@ -78,7 +77,7 @@ class Proxy:
         self._upstreams = upstreams
         self._meters = meters
         self._clock = clock
-        self._timeout = aiohttp.ClientTimeout(total=None, connect=settings.timeouts.connect)
+        self._connecting = aiohttp.ClientTimeout(total=None, connect=settings.timeouts.connect)
         self._reader = Reader(settings.limits, settings.routes)
         self._callers = Callers(settings.units, settings.tenants)
         self._draining = False
@@ -123,7 +122,7 @@ class Proxy:
         """Use these limits and time-outs from the next request on."""
         self._settings = settings
         self._reader = Reader(settings.limits, settings.routes)
-        self._timeout = aiohttp.ClientTimeout(total=None, connect=settings.timeouts.connect)
+        self._connecting = aiohttp.ClientTimeout(total=None, connect=settings.timeouts.connect)
 
     async def close(self) -> None:
         for _, copier in self.copiers.values():
@@ -214,32 +213,28 @@ class Proxy:
             # caller has left stops at once, for tokens cost money.
             answer.close()
 
-    async def _ask(self, upstream: Upstream, call: Call) -> aiohttp.ClientResponse:
+    async def _ask(self, upstream: Upstream, call: Call) -> Answer:
         """Send the request; answers when the upstream's header has come. Raises Rejected."""
         serve = call.passage.served.serve
         seconds = call.passage.route.timeout_seconds
         body = with_fields(call.body, serve.fields)
-        departure = self._copied_when_gone(call, len(body)) if call.passage.pair else None
-        session = upstream.noted if departure else upstream.plain
+        gone = self._copied_when_gone(call) if call.passage.pair else None
         try:
             async with asyncio.timeout(seconds):
-                return await session.request(
+                return await upstream.asking.ask(
                     call.request.method,
-                    upstream.url(call.rest),
-                    headers=upstream.dress(call.headers, serve, call.request_id),
-                    data=io.BytesIO(body) if len(body) > _SENT_AT_ONCE_BYTES else body or None,
-                    allow_redirects=False,
-                    timeout=self._timeout,
-                    trace_request_ctx=departure,
+                    call.rest,
+                    upstream.dress(call.headers, serve, call.request_id),
+                    body,
+                    connecting=self._connecting,
+                    gone=gone,
                 )
         except (aiohttp.ClientError, OSError) as failed:
             call.outcome.kind, told = failure(failed)
             call.outcome.status = told.status
             raise told from failed
 
-    async def _relay(
-        self, call: Call, answer: aiohttp.ClientResponse, reading: Reading
-    ) -> web.StreamResponse:
+    async def _relay(self, call: Call, answer: Answer, reading: Reading) -> web.StreamResponse:
         """Pass the answer back chunk by chunk; in one piece only where all of it has come already."""
         outcome, content = call.outcome, answer.content
         outcome.status = answer.status
@@ -281,9 +276,7 @@ class Proxy:
         self._answered(call, answer, kept, reading)
         return response
 
-    def _answered(
-        self, call: Call, answer: aiohttp.ClientResponse, kept: Kept, reading: Reading
-    ) -> None:
+    def _answered(self, call: Call, answer: Answer, kept: Kept, reading: Reading) -> None:
         """The whole answer has come: what does it tell, and who else wants it?"""
         outcome, passage = call.outcome, call.passage
         outcome.answered = True
@@ -301,14 +294,14 @@ class Proxy:
         elif self._settings.capture.answers:
             passage.answer = self._half(passage, answer, kept)
 
-    def _held_for_judge(self, call: Call, answer: aiohttp.ClientResponse, kept: Kept) -> None:
+    def _held_for_judge(self, call: Call, answer: Answer, kept: Kept) -> None:
         draw, sampling = call.passage.draw, call.passage.route.sampling
         if draw is not None and sampling is not None:
             fits = len(call.body) <= self._settings.shadow.body_bytes
             half = self._half(call.passage, answer, kept)
             sampling.take(draw, call.body if fits else None, half)
 
-    def _half(self, passage: Passage, answer: aiohttp.ClientResponse, kept: Kept) -> Half | None:
+    def _half(self, passage: Passage, answer: Answer, kept: Kept) -> Half | None:
         """What the arm answered; None where the body is larger than may be kept."""
         body = kept.whole(self._settings.shadow.body_bytes)
         if body is None:
@@ -322,7 +315,7 @@ class Proxy:
         wanted = self._settings.capture.answers or draw or (pair and not pair.settled)
         return max(reading.kept_bytes, self._settings.shadow.body_bytes if wanted else 0)
 
-    def _copied_when_gone(self, call: Call, sent_bytes: int) -> Departure | None:
+    def _copied_when_gone(self, call: Call) -> Callable[[], None] | None:
         """Arrange for a sampled request's copy, made when the caller's own request was written."""
         passage, route = call.passage, call.passage.route
         pair, candidate, pairs = passage.pair, route.candidate, route.pairing
@@ -345,7 +338,7 @@ class Proxy:
             headers=call.headers,
             body=call.body,
         )
-        return Departure(sent_bytes, partial(self._copier(passage).offer, copy))
+        return partial(self._copier(passage).offer, copy)
 
     def _copier(self, passage: Passage) -> Copier:
         target, epoch = passage.route.target, passage.route.epoch
@@ -362,12 +355,12 @@ class Proxy:
             known = self.copiers[target] = (epoch, copier)
         return known[1]
 
-    def _end_if_silent(self, answer: aiohttp.ClientResponse) -> None:
+    def _end_if_silent(self, answer: Answer) -> None:
         """From the header on, the time between two chunks is what is bounded."""
         connection = answer.connection
-        if connection is not None and connection.protocol is not None:
-            connection.protocol.read_timeout = self._settings.timeouts.between_chunks
-            connection.protocol.start_timeout()
+        if connection is not None:
+            connection.read_timeout = self._settings.timeouts.between_chunks
+            connection.start_timeout()
 
 
 def _check_coding(request: web.BaseRequest) -> None:

@@ -13,7 +13,8 @@ from typing import Final
 import aiohttp
 from aiohttp import web
 
-from rampway.gateway.upstreams import UpstreamConnection
+from rampway.gateway.asking import Answer
+from rampway.gateway.upstreamconnections import UpstreamConnection
 
 _CHUNKED: Final = "chunked"
 
@@ -23,7 +24,7 @@ class BrokenOff(Exception):
 
 
 async def relay(
-    answer: aiohttp.ClientResponse,
+    answer: Answer,
     request: web.BaseRequest,
     response: web.StreamResponse,
     *,
@@ -34,11 +35,11 @@ async def relay(
     Raises ConnectionError where the caller has left, and BrokenOff.
     """
     await response.prepare(request)
-    connection = answer.connection and answer.connection.protocol
+    connection = answer.connection
     while piece := await _next_piece(answer):
         await response.write(piece)
         passed(piece)
-        if isinstance(connection, UpstreamConnection):
+        if connection is not None:
             await _Lane(answer.content, connection, request, response, passed).run()
             await request.writer.drain()
 
@@ -58,7 +59,7 @@ def break_off(request: web.BaseRequest) -> None:
     transport.abort()
 
 
-async def _next_piece(answer: aiohttp.ClientResponse) -> bytes:
+async def _next_piece(answer: Answer) -> bytes:
     """What has come next; empty at the end. Raises BrokenOff where the upstream failed."""
     try:
         return await answer.content.readany()

@@ -1,20 +1,15 @@
-"""The pools of connections to each upstream: one for requests, one for copies, never shared.
-
-The pool for requests has two faces: with `noted`, the caller is told when a request was written.
-"""
+"""The pools of connections to each upstream: one for requests, one for copies, never shared."""
 
 import asyncio
-from collections.abc import Callable, Mapping
-from functools import lru_cache, partial
-from types import SimpleNamespace
-from typing import Any, Final, Self
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Final, Self
 
 import aiohttp
-from aiohttp.client_proto import ResponseHandler
-from aiohttp.client_reqrep import ConnectionKey
 from multidict import CIMultiDict
 from yarl import URL
 
+from rampway.gateway.asking import HEADER_BYTES_MAX, Asking
 from rampway.gateway.copypool import CopyConnector
 from rampway.gateway.headers import REQUEST_ID
 from rampway.gateway.settings import Settings, UpstreamSettings
@@ -23,32 +18,8 @@ from rampway.gateway.terms import Serve
 
 # Added by aiohttp where the caller sent none; a proxy adds nothing.
 _ADDED_BY_AIOHTTP: Final = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
-_HEADER_BYTES_MAX: Final = 32 * 1024
 _PATHS_REMEMBERED: Final = 1_024  # an address holds what is worked out of it
 _PATH_LENGTH_MAX: Final = 512
-_UNTOLD: Final = Exception("no cause was told")
-
-
-class Departure:
-    """Calls `gone` once, when the whole of a request was handed to its connection."""
-
-    def __init__(self, body_bytes: int, gone: Callable[[], None]) -> None:
-        self._left_bytes = body_bytes
-        self._gone: Callable[[], None] | None = gone
-
-    def headers_sent(self) -> None:
-        if self._left_bytes <= 0:
-            self._tell()
-
-    def chunk_sent(self, size_bytes: int) -> None:
-        self._left_bytes -= size_bytes
-        if self._left_bytes <= 0:
-            self._tell()
-
-    def _tell(self) -> None:
-        gone, self._gone = self._gone, None
-        if gone is not None:
-            gone()
 
 
 class Upstream:
@@ -56,18 +27,15 @@ class Upstream:
 
     def __init__(self, settings: UpstreamSettings, of: Settings) -> None:
         keep_alive = of.timeouts.upstream_keep_alive
-        connector = _connector(of.limits.upstream_connections, keep_alive)
-        traces = aiohttp.TraceConfig()
-        traces.on_request_headers_sent.append(_headers_sent)
-        traces.on_request_chunk_sent.append(_chunk_sent)
-        self.plain = _session(connector)
-        self.noted = _session(connector, traces)
-        self.copies = _session(
+        base = URL(settings.url, encoded=True)
+        self.asking = Asking(
+            base, connections=of.limits.upstream_connections, keep_alive_seconds=keep_alive
+        )
+        self.copies = _copies(
             CopyConnector(limit=of.shadow.connections, keepalive_timeout=keep_alive)
         )
         self.tariff = Tariff(settings.models)
         self.artifact_header = settings.artifact_header
-        base = URL(settings.url, encoded=True)
         self._scheme, self._authority, self._prefix = (
             base.scheme,
             base.raw_authority,
@@ -81,7 +49,7 @@ class Upstream:
 
     @property
     def is_closed(self) -> bool:
-        return self.plain.closed
+        return self.asking.is_closed
 
     def url(self, rest: str) -> URL:
         """The address of a raw path and query, as it came: yarl would tidy `%7E`, `/a/..` and `?`."""
@@ -123,8 +91,7 @@ class Upstream:
             self._closing = asyncio.create_task(self.close())
 
     async def close(self) -> None:
-        await self.noted.close()
-        await self.plain.close()
+        await self.asking.close()
         await self.copies.close()
 
 
@@ -161,121 +128,12 @@ class Upstreams:
         return self._open
 
 
-class _Connector(aiohttp.TCPConnector):
-    """A pool whose connections know whether they are at work."""
-
-    def _release(
-        self, key: ConnectionKey, protocol: ResponseHandler, *, should_close: bool = False
-    ) -> None:
-        if isinstance(protocol, UpstreamConnection):
-            protocol.is_idle = True
-        super()._release(key, protocol, should_close=should_close)
-
-
-def _connector(limit: int, keep_alive_seconds: float) -> aiohttp.TCPConnector:
-    connector = _Connector(limit=limit, keepalive_timeout=keep_alive_seconds)
-    connector._factory = partial(_connection, loop=asyncio.get_running_loop())  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - there is no other way to name it
-    return connector
-
-
-def _connection(loop: asyncio.AbstractEventLoop) -> ResponseHandler:
-    return UpstreamConnection(loop)
-
-
-class UpstreamConnection(ResponseHandler):
-    """A connection to an upstream: it breaks its answer off where it fails, and gives none unasked."""
-
-    is_idle = False
-    heard: Callable[[], None] | None = None  # told behind all that comes, and behind its end
-    _heard_at = 0.0  # by the loop's clock; only while a timer for silence runs
-
-    def set_response_params(self, **asked: Any) -> None:  # noqa: ANN401 - passed on as they are
-        self.is_idle = False
-        super().set_response_params(**asked)
-
-    def data_received(self, data: bytes) -> None:
-        # What comes while nothing is asked would be taken for the answer to the next request, which
-        # may be another caller's.
-        if self.is_idle and data:  # aiohttp itself calls this without data, to go on reading
-            self.close()
-            return
-        super().data_received(data)
-        if data and self.heard is not None:
-            self.heard()
-
-    def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002 - aiohttp's
-        # aiohttp says this after each chunk; where nothing was paused there is nothing to go on with.
-        if self._reading_paused or self._buffer_paused:
-            super().resume_reading(resume_parser)
-            if self.heard is not None:  # it may have parsed more, and nobody told
-                self._loop.call_soon(self._tell)
-
-    def _reschedule_timeout(self) -> None:
-        # One timer for many chunks, which looks when it is due how long it was silent.
-        self._heard_at = self._loop.time()
-        if self._read_timeout_handle is None or not self._read_timeout:
-            super()._reschedule_timeout()
-
-    def _on_read_timeout(self) -> None:
-        left_seconds = self._heard_at + (self._read_timeout or 0.0) - self._loop.time()
-        if left_seconds > 0:
-            self._read_timeout_handle = self._loop.call_later(left_seconds, self._on_read_timeout)
-            return
-        super()._on_read_timeout()
-
-    def set_exception(self, exc: BaseException, exc_cause: BaseException = _UNTOLD) -> None:
-        # aiohttp tells it to whoever waits for a header; whoever reads a body behind it, whose next
-        # chunk is no chunk, would wait for ever.
-        super().set_exception(exc, exc_cause)
-        self._break_off(exc)
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        # Without a length only the connection's end ends an answer, and aiohttp takes a reset for one.
-        if exc is not None:
-            self._break_off(exc)
-        super().connection_lost(exc)
-        self._tell()
-
-    def _tell(self) -> None:
-        if self.heard is not None:
-            self.heard()
-
-    def _break_off(self, exc: BaseException) -> None:
-        payload = self._payload
-        if payload is not None and not payload.is_eof() and payload.exception() is None:
-            self._tell()  # of what came before, for a reader of what has failed gets nothing more
-            payload.set_exception(aiohttp.ClientPayloadError("The answer broke off."), exc)
-            self._tell()
-
-
-def _session(
-    connector: aiohttp.TCPConnector, traces: aiohttp.TraceConfig | None = None
-) -> aiohttp.ClientSession:
+def _copies(connector: CopyConnector) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=connector,
-        connector_owner=traces is None,
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         skip_auto_headers=_ADDED_BY_AIOHTTP,
-        max_line_size=_HEADER_BYTES_MAX,
-        max_field_size=_HEADER_BYTES_MAX,
-        trace_configs=[traces] if traces else None,
+        max_line_size=HEADER_BYTES_MAX,
+        max_field_size=HEADER_BYTES_MAX,
     )
-
-
-async def _headers_sent(
-    _session: aiohttp.ClientSession,
-    context: SimpleNamespace,
-    _params: aiohttp.TraceRequestHeadersSentParams,
-) -> None:
-    departure: Departure = context.trace_request_ctx
-    departure.headers_sent()
-
-
-async def _chunk_sent(
-    _session: aiohttp.ClientSession,
-    context: SimpleNamespace,
-    params: aiohttp.TraceRequestChunkSentParams,
-) -> None:
-    departure: Departure = context.trace_request_ctx
-    departure.chunk_sent(len(params.chunk))

@@ -1,0 +1,99 @@
+"""A pool's connections to an upstream, on aiohttp's pool and parser, for answers that somebody waits for."""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+import aiohttp
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.client_reqrep import ConnectionKey
+
+_UNTOLD: Final = Exception("no cause was told")
+
+
+class _Connector(aiohttp.TCPConnector):
+    """A pool whose connections know whether they are at work."""
+
+    def _release(
+        self, key: ConnectionKey, protocol: ResponseHandler, *, should_close: bool = False
+    ) -> None:
+        if isinstance(protocol, UpstreamConnection):
+            protocol.is_idle = True
+        super()._release(key, protocol, should_close=should_close)
+
+
+def connector(limit: int, keep_alive_seconds: float) -> aiohttp.TCPConnector:
+    made = _Connector(limit=limit, keepalive_timeout=keep_alive_seconds)
+    made._factory = partial(_connection, loop=asyncio.get_running_loop())  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - there is no other way to name it
+    return made
+
+
+def _connection(loop: asyncio.AbstractEventLoop) -> ResponseHandler:
+    return UpstreamConnection(loop)
+
+
+class UpstreamConnection(ResponseHandler):
+    """A connection to an upstream: it breaks its answer off where it fails, and gives none unasked."""
+
+    is_idle = False
+    heard: Callable[[], None] | None = None  # told behind all that comes, and behind its end
+    _heard_at = 0.0  # by the loop's clock; only while a timer for silence runs
+
+    def set_response_params(self, **asked: Any) -> None:  # noqa: ANN401 - passed on as they are
+        self.is_idle = False
+        super().set_response_params(**asked)
+
+    def data_received(self, data: bytes) -> None:
+        # What comes while nothing is asked would be taken for the answer to the next request, which
+        # may be another caller's.
+        if self.is_idle and data:  # aiohttp itself calls this without data, to go on reading
+            self.close()
+            return
+        super().data_received(data)
+        if data and self.heard is not None:
+            self.heard()
+
+    def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002 - aiohttp's
+        # aiohttp says this after each chunk; where nothing was paused there is nothing to go on with.
+        if self._reading_paused or self._buffer_paused:
+            super().resume_reading(resume_parser)
+            if self.heard is not None:  # it may have parsed more, and nobody told
+                self._loop.call_soon(self._tell)
+
+    def _reschedule_timeout(self) -> None:
+        # One timer for many chunks, which looks when it is due how long it was silent.
+        self._heard_at = self._loop.time()
+        if self._read_timeout_handle is None or not self._read_timeout:
+            super()._reschedule_timeout()
+
+    def _on_read_timeout(self) -> None:
+        left_seconds = self._heard_at + (self._read_timeout or 0.0) - self._loop.time()
+        if left_seconds > 0:
+            self._read_timeout_handle = self._loop.call_later(left_seconds, self._on_read_timeout)
+            return
+        super()._on_read_timeout()
+
+    def set_exception(self, exc: BaseException, exc_cause: BaseException = _UNTOLD) -> None:
+        # aiohttp tells it to whoever waits for a header; whoever reads a body behind it, whose next
+        # chunk is no chunk, would wait for ever.
+        super().set_exception(exc, exc_cause)
+        self._break_off(exc)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        # Without a length only the connection's end ends an answer, and aiohttp takes a reset for one.
+        if exc is not None:
+            self._break_off(exc)
+        super().connection_lost(exc)
+        self._tell()
+
+    def _tell(self) -> None:
+        if self.heard is not None:
+            self.heard()
+
+    def _break_off(self, exc: BaseException) -> None:
+        payload = self._payload
+        if payload is not None and not payload.is_eof() and payload.exception() is None:
+            self._tell()  # of what came before, for a reader of what has failed gets nothing more
+            payload.set_exception(aiohttp.ClientPayloadError("The answer broke off."), exc)
+            self._tell()
