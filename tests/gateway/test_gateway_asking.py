@@ -1,0 +1,117 @@
+"""What an upstream may do with a request before it answers it."""
+
+import asyncio
+import io
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import aiohttp
+import pytest
+
+from support.gateway_process import BASELINE, AdminClient, gateway_process, served
+from support.raw_plane import RawPlane, raw_plane
+from support.raw_sockets import RawUpstream, connection, read_answer
+
+LARGE = b"y" * 8_000_000
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@dataclass
+class Connections:
+    """An upstream that reads no more than heads, and remembers on which connection each came."""
+
+    serve_one: Serve
+    heads: list[int] = field(default_factory=list[int])
+    opened: int = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.opened += 1
+        number = self.opened
+        try:
+            while True:
+                await reader.readuntil(b"\r\n\r\n")
+                self.heads.append(number)
+                await self.serve_one(reader, writer)
+        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def asked(upstream: Connections) -> AsyncGenerator[tuple[aiohttp.ClientSession, str]]:
+    """A caller, and the address at which the gateway passes on to this upstream."""
+    server = await asyncio.start_server(upstream.serve, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server, aiohttp.ClientSession() as http:
+        with gateway_process({"a": url}) as gateway:
+            admin = AdminClient(http, gateway, "raw")
+            await admin.register(baseline=served(BASELINE, "a"), timeout_seconds=5.0)
+            yield http, f"{gateway.data_url}/raw/x"
+        server.close()
+
+
+async def test_an_answer_before_the_body_was_read_is_passed_on_and_ends_its_connection() -> None:
+    """What is left of the body would be taken for the next request."""
+
+    async def answers_at_once(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(OK)
+        if len(upstream.heads) == 1:
+            await over.wait()  # it reads no more, and does not hang up either
+
+    over = asyncio.Event()
+    upstream = Connections(answers_at_once)
+    async with asked(upstream) as (http, url):
+        for body in (LARGE, b"small"):
+            async with http.post(url, data=io.BytesIO(body)) as answer:
+                assert (answer.status, await answer.read()) == (200, b"ok")
+        over.set()
+
+    assert upstream.heads == [1, 2]
+
+
+async def test_a_large_body_reaches_an_upstream_that_reads_it_slowly_and_whole() -> None:
+    read = bytearray()
+
+    async def reads_slowly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while len(read) < len(LARGE):
+            read.extend(await reader.read(300_000))
+            await asyncio.sleep(0)
+        writer.write(OK)
+
+    upstream = Connections(reads_slowly)
+    async with asked(upstream) as (http, url):
+        for _ in range(2):
+            read.clear()
+            async with http.post(url, data=io.BytesIO(LARGE)) as answer:
+                assert answer.status == 200
+            assert read == LARGE
+
+    assert upstream.heads == [1, 1]
+
+
+@pytest.fixture(scope="module", name="running")
+async def _running() -> AsyncGenerator[RawPlane]:
+    async with raw_plane() as plane:
+        yield plane
+
+
+@pytest.mark.parametrize(("hints", "status"), [(0, 200), (8, 200), (9, 502), (100_000, 502)])
+async def test_few_informational_answers_are_read_past_and_many_are_no_answer(
+    running: RawPlane, hints: int, status: int
+) -> None:
+    await running.refresh()
+
+    async def hints_first(_upstream: RawUpstream, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" * hints + OK)
+
+    running.upstream.script = hints_first
+    async with connection(running.port) as (reader, writer):
+        writer.write(b"POST /raw/x HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}")
+        answer = await read_answer(reader)
+
+    assert answer is not None
+    assert answer.status == status
+    assert len(running.upstream.heard) == 1
