@@ -5,11 +5,12 @@ On aiohttp's pool, connections and parser, without its session: of what that doe
 a quarter of a request's processor time. Copies go through a session: theirs may be slow.
 """
 
+import asyncio
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 import aiohttp
-from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from aiohttp.http import HttpProcessingError, RawResponseMessage
 from aiohttp.streams import StreamReader
@@ -79,6 +80,7 @@ class Asking:
     """The pool for requests to one upstream at `base`, whose path is a prefix."""
 
     def __init__(self, base: URL, *, connections: int, keep_alive_seconds: float) -> None:
+        self._loop = asyncio.get_running_loop()
         self._connector = connector(connections, keep_alive_seconds)
         self._host = base.host_port_subcomponent or ""
         self._prefix = base.raw_path.rstrip("/")
@@ -99,15 +101,19 @@ class Asking:
         fields: CIMultiDict[str],
         body: bytes,
         *,
-        connecting: aiohttp.ClientTimeout,
+        seconds: float,
+        connect_seconds: float,
         gone: Callable[[], None] | None = None,
     ) -> Answer:
         """Ask for the raw path and query `rest`; `fields` are this request's own, and are added to.
 
         `gone` is called when the request was handed to its connection. One that is harmless to repeat
         is sent once more where its connection ended without an answer: it may have been given up
-        while it was idle. Raises aiohttp.ClientError, ConnectionTimeoutError after `connecting` among it.
+        while it was idle. Raises aiohttp.ClientError; TimeoutError where no answer has begun after
+        `seconds`, and as ConnectionTimeoutError where no connection was had in its own time.
         """
+        until = self._loop.time() + seconds
+        connecting = _connecting(min(connect_seconds, seconds))
         if body:
             fields["Content-Length"] = str(len(body))
         elif method not in _WITHOUT_LENGTH:
@@ -116,12 +122,12 @@ class Asking:
         head = head_of(f"{method} {self._prefix}{rest} HTTP/1.1", fields)
         connection = await self._connected(connecting)
         try:
-            return await _exchange(connection, method, head, body, gone)
+            return await _exchange(connection, method, head, body, until, gone)
         except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
             if method not in _REPEATABLE:
                 raise
         connection = await self._connected(connecting)
-        return await _exchange(connection, method, head, body, None)
+        return await _exchange(connection, method, head, body, until, None)
 
     async def _connected(self, connecting: aiohttp.ClientTimeout) -> Connection:
         try:
@@ -130,11 +136,17 @@ class Asking:
             raise aiohttp.ConnectionTimeoutError("No connection in time.") from slow
 
 
+@lru_cache
+def _connecting(seconds: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=None, connect=seconds)
+
+
 async def _exchange(
     connection: Connection,
     method: str,
     head: bytes,
     body: bytes,
+    until: float,
     gone: Callable[[], None] | None,
 ) -> Answer:
     """Send a request, and wait for its answer's header. Whatever ends it ends the connection, too."""
@@ -143,7 +155,7 @@ async def _exchange(
         _write(protocol, head, body)
         if gone is not None:
             gone()
-        message, content = await _final(protocol)
+        message, content = await _final(protocol, until)
         return Answer(connection, message, content)
     except HttpProcessingError as broken:
         connection.close()
@@ -153,9 +165,9 @@ async def _exchange(
         raise
 
 
-def _prepared(connection: Connection, method: str) -> ResponseHandler:
+def _prepared(connection: Connection, method: str) -> UpstreamConnection:
     protocol = connection.protocol
-    if protocol is None:
+    if not isinstance(protocol, UpstreamConnection):  # none where it was lost already
         raise aiohttp.ServerDisconnectedError
     protocol.set_response_params(
         skip_payload=method == "HEAD",
@@ -167,7 +179,7 @@ def _prepared(connection: Connection, method: str) -> ResponseHandler:
     return protocol
 
 
-def _write(protocol: ResponseHandler, head: bytes, body: bytes) -> None:
+def _write(protocol: UpstreamConnection, head: bytes, body: bytes) -> None:
     """All of it without waiting: an upstream may answer before it has read a large body.
 
     The body is held for the request in any case, so that nothing is held more.
@@ -182,10 +194,12 @@ def _write(protocol: ResponseHandler, head: bytes, body: bytes) -> None:
         transport.write(body)
 
 
-async def _final(protocol: ResponseHandler) -> tuple[RawResponseMessage, StreamReader]:
+async def _final(
+    protocol: UpstreamConnection, until: float
+) -> tuple[RawResponseMessage, StreamReader]:
     """The answer behind what is only informational (RFC 9110 15.2)."""
     for _ in range(_INFORMATIONAL_MAX + 1):
-        message, content = await protocol.read()
+        message, content = await protocol.answer(until)
         if message.code not in _INFORMATIONAL or message.code == _SWITCHING:
             return message, content
     raise NotHttp("Too many informational answers came before the answer.")

@@ -77,7 +77,6 @@ class Proxy:
         self._upstreams = upstreams
         self._meters = meters
         self._clock = clock
-        self._connecting = aiohttp.ClientTimeout(total=None, connect=settings.timeouts.connect)
         self._reader = Reader(settings.limits, settings.routes)
         self._callers = Callers(settings.units, settings.tenants)
         self._draining = False
@@ -122,7 +121,6 @@ class Proxy:
         """Use these limits and time-outs from the next request on."""
         self._settings = settings
         self._reader = Reader(settings.limits, settings.routes)
-        self._connecting = aiohttp.ClientTimeout(total=None, connect=settings.timeouts.connect)
 
     async def close(self) -> None:
         for _, copier in self.copiers.values():
@@ -216,19 +214,18 @@ class Proxy:
     async def _ask(self, upstream: Upstream, call: Call) -> Answer:
         """Send the request; answers when the upstream's header has come. Raises Rejected."""
         serve = call.passage.served.serve
-        seconds = call.passage.route.timeout_seconds
         body = with_fields(call.body, serve.fields)
         gone = self._copied_when_gone(call) if call.passage.pair else None
         try:
-            async with asyncio.timeout(seconds):
-                return await upstream.asking.ask(
-                    call.request.method,
-                    call.rest,
-                    upstream.dress(call.headers, serve, call.request_id),
-                    body,
-                    connecting=self._connecting,
-                    gone=gone,
-                )
+            return await upstream.asking.ask(
+                call.request.method,
+                call.rest,
+                upstream.dress(call.headers, serve, call.request_id),
+                body,
+                seconds=call.passage.route.timeout_seconds,
+                connect_seconds=self._settings.timeouts.connect,
+                gone=gone,
+            )
         except (aiohttp.ClientError, OSError) as failed:
             call.outcome.kind, told = failure(failed)
             call.outcome.status = told.status

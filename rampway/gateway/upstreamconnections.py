@@ -8,6 +8,8 @@ from typing import Any, Final
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.client_reqrep import ConnectionKey
+from aiohttp.http import RawResponseMessage
+from aiohttp.streams import StreamReader
 
 _UNTOLD: Final = Exception("no cause was told")
 
@@ -39,6 +41,9 @@ class UpstreamConnection(ResponseHandler):
     is_idle = False
     heard: Callable[[], None] | None = None  # told behind all that comes, and behind its end
     _heard_at = 0.0  # by the loop's clock; only while a timer for silence runs
+    _answer_until: float | None = None  # by the loop's clock, while an answer is waited for
+    _looks_at = 0.0  # when `_look` is due, while a timer for it runs
+    _look_timer: asyncio.TimerHandle | None = None
 
     def set_response_params(self, **asked: Any) -> None:  # noqa: ANN401 - passed on as they are
         self.is_idle = False
@@ -60,6 +65,32 @@ class UpstreamConnection(ResponseHandler):
             super().resume_reading(resume_parser)
             if self.heard is not None:  # it may have parsed more, and nobody told
                 self._loop.call_soon(self._tell)
+
+    async def answer(self, until: float) -> tuple[RawResponseMessage, StreamReader]:
+        """The next header that comes. Raises TimeoutError where none has by then, by the loop's clock."""
+        self._answer_until = until
+        if self._look_timer is None or until < self._looks_at:
+            self._look_later(until)
+        told = await self.read()
+        self._answer_until = None
+        return told
+
+    def _look_later(self, at: float) -> None:
+        # As for silence, one timer for many answers: most have come long before it is due.
+        if self._look_timer is not None:
+            self._look_timer.cancel()
+        self._looks_at = at
+        self._look_timer = self._loop.call_at(at, self._look)
+
+    def _look(self) -> None:
+        self._look_timer = None
+        until = self._answer_until
+        if until is None:
+            return
+        if until > self._loop.time():
+            self._look_later(until)
+        else:
+            self.set_exception(TimeoutError("No answer came in time."))
 
     def _reschedule_timeout(self) -> None:
         # One timer for many chunks, which looks when it is due how long it was silent.
@@ -86,6 +117,8 @@ class UpstreamConnection(ResponseHandler):
             self._break_off(exc)
         super().connection_lost(exc)
         self._tell()
+        if self._look_timer is not None:
+            self._look_timer.cancel()
 
     def _tell(self) -> None:
         if self.heard is not None:

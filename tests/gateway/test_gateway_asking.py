@@ -2,8 +2,9 @@
 
 import asyncio
 import io
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -14,6 +15,8 @@ from support.raw_plane import RawPlane, raw_plane
 from support.raw_sockets import RawUpstream, connection, read_answer
 
 LARGE = b"y" * 8_000_000
+HASTY = "hasty"  # a target of the same upstream whose callers wait for less long
+HASTY_SECONDS = 1.0
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -48,7 +51,9 @@ async def asked(upstream: Connections) -> AsyncGenerator[tuple[aiohttp.ClientSes
     async with server, aiohttp.ClientSession() as http:
         with gateway_process({"a": url}) as gateway:
             admin = AdminClient(http, gateway, "raw")
-            await admin.register(baseline=served(BASELINE, "a"), timeout_seconds=5.0)
+            await admin.register(baseline=served(BASELINE, "a"), timeout_seconds=30.0)
+            hasty = AdminClient(http, gateway, HASTY)
+            await hasty.register(baseline=served(BASELINE, "a"), timeout_seconds=HASTY_SECONDS)
             yield http, f"{gateway.data_url}/raw/x"
         server.close()
 
@@ -90,6 +95,37 @@ async def test_a_large_body_reaches_an_upstream_that_reads_it_slowly_and_whole()
             assert read == LARGE
 
     assert upstream.heads == [1, 1]
+
+
+async def test_each_request_has_its_own_time_on_a_connection_that_many_use() -> None:
+    """Whatever was asked before on it, and however long that might have taken."""
+    takes_seconds = 0.0
+    over = asyncio.Event()
+
+    async def takes_its_time(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(over.wait(), takes_seconds)
+        writer.write(OK)
+
+    async def ask(target: str) -> int:
+        async with http.get(url.replace("/raw/", f"/{target}/")) as answer:
+            return answer.status
+
+    upstream = Connections(takes_its_time)
+    async with asked(upstream) as (http, url):
+        assert [await ask("raw"), await ask(HASTY)] == [200, 200]
+        await asyncio.sleep(0.6 * HASTY_SECONDS)
+        takes_seconds = 0.6 * HASTY_SECONDS
+        assert await ask(HASTY) == 200  # when the time of the one before has run out, not its own
+        takes_seconds = 1.5 * HASTY_SECONDS
+        assert await ask("raw") == 200
+        takes_seconds = 60.0
+        began = time.monotonic()
+        assert await ask(HASTY) == 504
+        assert 0.9 * HASTY_SECONDS < time.monotonic() - began < 4 * HASTY_SECONDS
+        over.set()
+
+    assert upstream.heads == [1] * 5
 
 
 @pytest.fixture(scope="module", name="running")
