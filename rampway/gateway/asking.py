@@ -118,7 +118,9 @@ class Asking:
             fields["Content-Length"] = str(len(body))
         elif method not in _WITHOUT_LENGTH:
             fields["Content-Length"] = "0"
-        fields.setdefault("Host", self._host)
+        if "Host" not in fields:  # nearly always; it comes first (RFC 9110 7.2)
+            fields, rest_of_them = CIMultiDict({"Host": self._host}), fields
+            fields.extend(rest_of_them)
         head = head_of(f"{method} {self._prefix}{rest} HTTP/1.1", fields)
         connection = await self._connected(connecting)
         try:

@@ -151,3 +151,16 @@ async def test_few_informational_answers_are_read_past_and_many_are_no_answer(
     assert answer is not None
     assert answer.status == status
     assert len(running.upstream.heard) == 1
+
+
+async def test_the_upstreams_own_host_comes_first(running: RawPlane) -> None:
+    await running.refresh()
+    async with connection(running.port) as (reader, writer):
+        writer.write(b"GET /raw/x HTTP/1.1\r\nAccept: a/b\r\nHost: callers.example\r\n\r\n")
+        assert await read_answer(reader)
+
+    host = running.upstream.url.removeprefix("http://").encode()
+    first, *fields = running.upstream.heard[0].split(b"\r\n")
+    assert first == b"GET /x HTTP/1.1"
+    assert fields[:2] == [b"Host: " + host, b"Accept: a/b"]
+    assert b"callers.example" not in running.upstream.heard[0]
