@@ -22,11 +22,16 @@ from rampway.gateway.upstreamconnections import UpstreamConnection, connector
 
 HEADER_BYTES_MAX: Final = 32 * 1024
 _IN_ONE_WRITE_BYTES: Final = 64 * 1024  # a larger body is not copied to stand behind its head
+INFORMATIONAL_MAX: Final = 8  # before an answer
 _INFORMATIONAL: Final = range(100, 200)
 _SWITCHING: Final = 101  # ends the exchange, as an answer does
-_INFORMATIONAL_MAX: Final = 8  # before an answer
 _REPEATABLE: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})  # RFC 9110 9.2.2
 _WITHOUT_LENGTH: Final = frozenset({"GET", "HEAD", "OPTIONS"})  # where there is no body
+
+
+def is_informational(code: int) -> bool:
+    """Does an answer follow behind one with this status? (RFC 9110 15.2)"""
+    return code in _INFORMATIONAL and code != _SWITCHING
 
 
 class NotHttp(aiohttp.ClientError):
@@ -199,9 +204,9 @@ def _write(protocol: UpstreamConnection, head: bytes, body: bytes) -> None:
 async def _final(
     protocol: UpstreamConnection, until: float
 ) -> tuple[RawResponseMessage, StreamReader]:
-    """The answer behind what is only informational (RFC 9110 15.2)."""
-    for _ in range(_INFORMATIONAL_MAX + 1):
+    """The answer behind what is only informational."""
+    for _ in range(INFORMATIONAL_MAX + 1):
         message, content = await protocol.answer(until)
-        if message.code not in _INFORMATIONAL or message.code == _SWITCHING:
+        if not is_informational(message.code):
             return message, content
     raise NotHttp("Too many informational answers came before the answer.")

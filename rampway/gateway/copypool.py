@@ -12,10 +12,9 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.http import RawResponseMessage
 from aiohttp.streams import StreamReader
 
-INFORMATIONAL_MAX: Final = 8  # before an answer
+from rampway.gateway.asking import INFORMATIONAL_MAX, is_informational
+
 _PIECE_BYTES: Final = 8 * 1024  # of what comes before an answer's header is complete
-_INFORMATIONAL: Final = range(100, 200)
-_SWITCHING: Final = 101  # ends the exchange, as an answer does
 
 
 class CopyConnector(aiohttp.TCPConnector):
@@ -48,8 +47,7 @@ class _Sceptical(ResponseHandler):
             super().data_received(data)
 
     def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
-        code = data[0].code
-        if code not in _INFORMATIONAL or code == _SWITCHING:
+        if not is_informational(data[0].code):
             self._answered = True
             super().feed_data(data, size)
             return

@@ -3,12 +3,11 @@
 Raw bytes on both sides of the real process. RFC 9110 and 9112 are named where they decide.
 """
 
-from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 import pytest
 
-from support.raw_plane import RawPlane, raw_plane
+from support.raw_plane import RawPlane
 from support.raw_sockets import (
     connection,
     is_closed,
@@ -17,18 +16,6 @@ from support.raw_sockets import (
 )
 
 CLOSES, KEEPS = "closes", "keeps"
-
-
-@pytest.fixture(scope="module", name="running")
-async def _running() -> AsyncGenerator[RawPlane]:
-    async with raw_plane() as plane:
-        yield plane
-
-
-@pytest.fixture
-async def plane(running: RawPlane) -> RawPlane:
-    await running.refresh()
-    return running
 
 
 def request(

@@ -5,7 +5,6 @@ Then what takes two tries or time: stale connections, callers who trickle, leave
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 import pytest
@@ -27,18 +26,6 @@ STAYS, CLOSES, RESETS = "stays", "closes", "resets"
 POST = b"POST /raw/x HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc"
 HEAD = b"HEAD /raw/x HTTP/1.1\r\nHost: h\r\n\r\n"
 OLD = b"GET /raw/x HTTP/1.0\r\n\r\n"
-
-
-@pytest.fixture(scope="module", name="running")
-async def _running() -> AsyncGenerator[RawPlane]:
-    async with raw_plane() as plane:
-        yield plane
-
-
-@pytest.fixture
-async def plane(running: RawPlane) -> RawPlane:
-    await running.refresh()
-    return running
 
 
 def told(*fields: str, status: str = "200 OK", body: bytes = b"") -> bytes:

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from support.gateway_process import BASELINE, AdminClient, gateway_process, served
-from support.raw_plane import RawPlane, raw_plane
+from support.raw_plane import RawPlane
 from support.raw_sockets import RawUpstream, connection, read_answer
 
 LARGE = b"y" * 8_000_000
@@ -128,39 +128,30 @@ async def test_each_request_has_its_own_time_on_a_connection_that_many_use() -> 
     assert upstream.heads == [1] * 5
 
 
-@pytest.fixture(scope="module", name="running")
-async def _running() -> AsyncGenerator[RawPlane]:
-    async with raw_plane() as plane:
-        yield plane
-
-
 @pytest.mark.parametrize(("hints", "status"), [(0, 200), (8, 200), (9, 502), (100_000, 502)])
 async def test_few_informational_answers_are_read_past_and_many_are_no_answer(
-    running: RawPlane, hints: int, status: int
+    plane: RawPlane, hints: int, status: int
 ) -> None:
-    await running.refresh()
-
     async def hints_first(_upstream: RawUpstream, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" * hints + OK)
 
-    running.upstream.script = hints_first
-    async with connection(running.port) as (reader, writer):
+    plane.upstream.script = hints_first
+    async with connection(plane.port) as (reader, writer):
         writer.write(b"POST /raw/x HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}")
         answer = await read_answer(reader)
 
     assert answer is not None
     assert answer.status == status
-    assert len(running.upstream.heard) == 1
+    assert len(plane.upstream.heard) == 1
 
 
-async def test_the_upstreams_own_host_comes_first(running: RawPlane) -> None:
-    await running.refresh()
-    async with connection(running.port) as (reader, writer):
+async def test_the_upstreams_own_host_comes_first(plane: RawPlane) -> None:
+    async with connection(plane.port) as (reader, writer):
         writer.write(b"GET /raw/x HTTP/1.1\r\nAccept: a/b\r\nHost: callers.example\r\n\r\n")
         assert await read_answer(reader)
 
-    host = running.upstream.url.removeprefix("http://").encode()
-    first, *fields = running.upstream.heard[0].split(b"\r\n")
+    host = plane.upstream.url.removeprefix("http://").encode()
+    first, *fields = plane.upstream.heard[0].split(b"\r\n")
     assert first == b"GET /x HTTP/1.1"
     assert fields[:2] == [b"Host: " + host, b"Accept: a/b"]
-    assert b"callers.example" not in running.upstream.heard[0]
+    assert b"callers.example" not in plane.upstream.heard[0]

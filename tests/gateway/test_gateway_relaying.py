@@ -2,13 +2,13 @@
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from typing import Final
 
 import pytest
 
 from support.gateway_process import eventually, true
-from support.raw_plane import RawPlane, raw_plane
+from support.raw_plane import RawPlane
 from support.raw_sockets import Answered, RawUpstream, connection, read_answer
 
 BODY_BYTES: Final = 6_000_000
@@ -33,18 +33,6 @@ def _with_a_length(body: bytes, _dice: random.Random) -> bytes:
 
 def _to_the_end(body: bytes, _dice: random.Random) -> bytes:
     return b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + body
-
-
-@pytest.fixture(scope="module", name="running")
-async def _running() -> AsyncGenerator[RawPlane]:
-    async with raw_plane() as plane:
-        yield plane
-
-
-@pytest.fixture
-async def plane(running: RawPlane) -> RawPlane:
-    await running.refresh()
-    return running
 
 
 async def _read_fitfully(plane: RawPlane, asked: bytes, *, pause_seconds: float) -> Answered | None:
