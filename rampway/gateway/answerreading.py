@@ -4,7 +4,8 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from rampway.gateway.answers import Header, Kept, is_json, is_packed, is_stream
+from rampway.gateway.answers import Kept, is_json, is_packed, is_stream
+from rampway.gateway.asking import Answer
 from rampway.gateway.counting import Outcome
 from rampway.gateway.dialects import Dialect, Dialects
 from rampway.gateway.findings import ANSWER_ERROR, STREAM_ERROR, WRONG_ARTIFACT, Finding
@@ -28,7 +29,7 @@ class Reader:
 
     def open(
         self,
-        answer: Header,
+        answer: Answer,
         rest: str,
         *,
         served: Served,
@@ -60,7 +61,7 @@ class Reading:
 
     def __init__(
         self,
-        answer: Header,
+        answer: Answer,
         dialect: Dialect | None,
         limits: LimitSettings,
         served: Served,

@@ -6,10 +6,10 @@ import aiohttp
 import orjson
 from aiohttp import web
 
-from rampway.gateway.asking import Answer, NotHttp
+from rampway.gateway.asking import Answer
 from rampway.gateway.counting import KINDS, OTHER_KIND
+from rampway.gateway.upstreamconnections import NotHttp
 
-Header = Answer | aiohttp.ClientResponse  # of a request, or of a copy
 SERVER: Final = "rampway"  # where an upstream names none; aiohttp would tell its version
 _NO_CONTENT: Final = 204
 _CLOSING: Final = frozenset({400, 408, 413, 501})  # the rest of a body may still be on its way
@@ -90,14 +90,14 @@ def own_answer(no: Rejected) -> web.Response:
     return response
 
 
-def is_json(answer: Header) -> bool:
+def is_json(answer: Answer) -> bool:
     return "json" in answer.headers.get("Content-Type", "")
 
 
-def is_stream(answer: Header) -> bool:
+def is_stream(answer: Answer) -> bool:
     return answer.headers.get("Content-Type", "").startswith("text/event-stream")
 
 
-def is_packed(answer: Header) -> bool:
+def is_packed(answer: Answer) -> bool:
     """Then it passes as it is, and is not looked into."""
     return "Content-Encoding" in answer.headers

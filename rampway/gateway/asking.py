@@ -2,7 +2,7 @@
 
 On aiohttp's pool, connections and parser, without its session: of what that does for every request
 (cookies, redirects, credentials, proxies, a task to write the body) a gateway needs nothing, and it was
-a quarter of a request's processor time. Copies go through a session: theirs may be slow.
+a quarter of a request's processor time.
 """
 
 import asyncio
@@ -18,24 +18,12 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from rampway.gateway.fieldbytes import head_of
-from rampway.gateway.upstreamconnections import UpstreamConnection, connector
+from rampway.gateway.upstreamconnections import NotHttp, UpstreamConnection, connector
 
 HEADER_BYTES_MAX: Final = 32 * 1024
 _IN_ONE_WRITE_BYTES: Final = 64 * 1024  # a larger body is not copied to stand behind its head
-INFORMATIONAL_MAX: Final = 8  # before an answer
-_INFORMATIONAL: Final = range(100, 200)
-_SWITCHING: Final = 101  # ends the exchange, as an answer does
 _REPEATABLE: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})  # RFC 9110 9.2.2
 _WITHOUT_LENGTH: Final = frozenset({"GET", "HEAD", "OPTIONS"})  # where there is no body
-
-
-def is_informational(code: int) -> bool:
-    """Does an answer follow behind one with this status? (RFC 9110 15.2)"""
-    return code in _INFORMATIONAL and code != _SWITCHING
-
-
-class NotHttp(aiohttp.ClientError):
-    """What came is no answer of HTTP."""
 
 
 class Answer:
@@ -82,7 +70,7 @@ class Answer:
 
 
 class Asking:
-    """The pool for requests to one upstream at `base`, whose path is a prefix."""
+    """A pool of connections to one upstream at `base`, whose path is a prefix."""
 
     def __init__(self, base: URL, *, connections: int, keep_alive_seconds: float) -> None:
         self._loop = asyncio.get_running_loop()
@@ -162,7 +150,7 @@ async def _exchange(
         _write(protocol, head, body)
         if gone is not None:
             gone()
-        message, content = await _final(protocol, until)
+        message, content = await protocol.answer(until)
         return Answer(connection, message, content)
     except HttpProcessingError as broken:
         connection.close()
@@ -199,14 +187,3 @@ def _write(protocol: UpstreamConnection, head: bytes, body: bytes) -> None:
     else:
         transport.write(head)
         transport.write(body)
-
-
-async def _final(
-    protocol: UpstreamConnection, until: float
-) -> tuple[RawResponseMessage, StreamReader]:
-    """The answer behind what is only informational."""
-    for _ in range(INFORMATIONAL_MAX + 1):
-        message, content = await protocol.answer(until)
-        if not is_informational(message.code):
-            return message, content
-    raise NotHttp("Too many informational answers came before the answer.")

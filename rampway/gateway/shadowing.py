@@ -15,6 +15,7 @@ from multidict import CIMultiDict
 from rampway.gateway import pairing
 from rampway.gateway.answerreading import Reader, Reading
 from rampway.gateway.answers import Kept, kind_of_status
+from rampway.gateway.asking import Answer
 from rampway.gateway.breaker import Breaker
 from rampway.gateway.counting import OTHER_KIND, Outcome
 from rampway.gateway.findings import WRONG_ARTIFACT
@@ -216,14 +217,15 @@ class Copier:
             span.carry(headers)
         headers.popall("Accept-Encoding", None)  # the judge reads plain bodies
         timeout = min(self._settings.timeout, copy.passage.route.timeout_seconds)
-        async with copy.upstream.copies.request(
-            copy.method,
-            copy.upstream.url(copy.rest),
-            headers=headers,
-            data=with_fields(copy.body, serve.fields) or None,
-            allow_redirects=False,
-            timeout=aiohttp.ClientTimeout(total=timeout),
-        ) as answer:
+        async with asyncio.timeout(timeout):
+            answer = await copy.upstream.copying.ask(
+                copy.method,
+                copy.rest,
+                headers,
+                with_fields(copy.body, serve.fields),
+                seconds=timeout,
+                connect_seconds=timeout,
+            )
             reading = copy.reader.open(
                 answer,
                 copy.rest,
@@ -237,9 +239,10 @@ class Copier:
                 return await self._read(answer, reading, began, outcome)
             finally:
                 reading.close(outcome)
+                answer.close()
 
     async def _read(
-        self, answer: aiohttp.ClientResponse, reading: Reading, began: float, outcome: Outcome
+        self, answer: Answer, reading: Reading, began: float, outcome: Outcome
     ) -> Half | None:
         body, limit = bytearray(), self._settings.body_bytes
         while len(body) <= limit:

@@ -1,4 +1,8 @@
-"""A pool's connections to an upstream, on aiohttp's pool and parser, for answers that somebody waits for."""
+"""A pool's connections to an upstream, on aiohttp's pool and parser; nothing that comes is trusted to end.
+
+Informational answers (RFC 9110 15.2) are read past without a pause, so an upstream that sends nothing
+else would have the event loop to itself, and with it every caller.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -11,7 +15,15 @@ from aiohttp.client_reqrep import ConnectionKey
 from aiohttp.http import RawResponseMessage
 from aiohttp.streams import StreamReader
 
+INFORMATIONAL_MAX: Final = 8  # before an answer
+_INFORMATIONAL: Final = range(100, 200)
+_SWITCHING: Final = 101  # ends the exchange, as an answer does
+_PIECE_BYTES: Final = 8 * 1024  # of what comes before an answer's header is complete
 _UNTOLD: Final = Exception("no cause was told")
+
+
+class NotHttp(aiohttp.ClientError):
+    """What came is no answer of HTTP."""
 
 
 class _Connector(aiohttp.TCPConnector):
@@ -39,6 +51,8 @@ class UpstreamConnection(ResponseHandler):
     """A connection to an upstream: it breaks its answer off where it fails, and gives none unasked."""
 
     is_idle = False
+    _is_answered = False  # the header has come
+    _informational = 0  # have come before it
     heard: Callable[[], None] | None = None  # told behind all that comes, and behind its end
     _heard_at = 0.0  # by the loop's clock; only while a timer for silence runs
     _answer_until: float | None = None  # by the loop's clock, while an answer is waited for
@@ -46,7 +60,7 @@ class UpstreamConnection(ResponseHandler):
     _look_timer: asyncio.TimerHandle | None = None
 
     def set_response_params(self, **asked: Any) -> None:  # noqa: ANN401 - passed on as they are
-        self.is_idle = False
+        self.is_idle, self._is_answered, self._informational = False, False, 0
         super().set_response_params(**asked)
 
     def data_received(self, data: bytes) -> None:
@@ -55,9 +69,30 @@ class UpstreamConnection(ResponseHandler):
         if self.is_idle and data:  # aiohttp itself calls this without data, to go on reading
             self.close()
             return
+        while data and not self._is_answered:
+            if not self.is_connected():
+                return
+            piece, data = data[:_PIECE_BYTES], data[_PIECE_BYTES:]
+            super().data_received(piece)
+            if not data:
+                return
         super().data_received(data)
         if data and self.heard is not None:
             self.heard()
+
+    def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
+        """A header has come."""
+        if self.exception() is not None:
+            return
+        code = data[0].code
+        if code not in _INFORMATIONAL or code == _SWITCHING:
+            self._is_answered = True
+            super().feed_data(data, size)
+            return
+        self._informational += 1
+        if self._informational > INFORMATIONAL_MAX:
+            self.set_exception(NotHttp("Too many informational answers came before the answer."))
+            self.close()
 
     def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002 - aiohttp's
         # aiohttp says this after each chunk; where nothing was paused there is nothing to go on with.

@@ -2,24 +2,16 @@
 
 import asyncio
 from collections.abc import Mapping
-from functools import lru_cache
-from typing import Final, Self
+from typing import Self
 
-import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
-from rampway.gateway.asking import HEADER_BYTES_MAX, Asking
-from rampway.gateway.copypool import CopyConnector
+from rampway.gateway.asking import Asking
 from rampway.gateway.headers import REQUEST_ID
 from rampway.gateway.settings import Settings, UpstreamSettings
 from rampway.gateway.tariffs import Tariff
 from rampway.gateway.terms import Serve
-
-# Added by aiohttp where the caller sent none; a proxy adds nothing.
-_ADDED_BY_AIOHTTP: Final = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
-_PATHS_REMEMBERED: Final = 1_024  # an address holds what is worked out of it
-_PATH_LENGTH_MAX: Final = 512
 
 
 class Upstream:
@@ -31,38 +23,19 @@ class Upstream:
         self.asking = Asking(
             base, connections=of.limits.upstream_connections, keep_alive_seconds=keep_alive
         )
-        self.copies = _copies(
-            CopyConnector(limit=of.shadow.connections, keepalive_timeout=keep_alive)
+        self.copying = Asking(
+            base, connections=of.shadow.connections, keep_alive_seconds=keep_alive
         )
         self.tariff = Tariff(settings.models)
         self.artifact_header = settings.artifact_header
-        self._scheme, self._authority, self._prefix = (
-            base.scheme,
-            base.raw_authority,
-            base.raw_path.rstrip("/"),
-        )
         self._in_use = 0
         self._closing: asyncio.Task[None] | None = None
         self.is_retired = False
-        self._remembered = lru_cache(_PATHS_REMEMBERED)(self._address)
         self._headers = settings.headers
 
     @property
     def is_closed(self) -> bool:
         return self.asking.is_closed
-
-    def url(self, rest: str) -> URL:
-        """The address of a raw path and query, as it came: yarl would tidy `%7E`, `/a/..` and `?`."""
-        return self._remembered(rest) if len(rest) <= _PATH_LENGTH_MAX else self._address(rest)
-
-    def _address(self, rest: str) -> URL:
-        # The query goes with the path, so that yarl does not take the two apart.
-        return URL.build(
-            scheme=self._scheme,
-            authority=self._authority,
-            path=f"{self._prefix}{rest}",
-            encoded=True,
-        )
 
     def dress(self, headers: CIMultiDict[str], serve: Serve, request_id: str) -> CIMultiDict[str]:
         """A request's fields with those of the artifact, then the upstream's own, set."""
@@ -92,7 +65,7 @@ class Upstream:
 
     async def close(self) -> None:
         await self.asking.close()
-        await self.copies.close()
+        await self.copying.close()
 
 
 class Upstreams:
@@ -126,14 +99,3 @@ class Upstreams:
     @property
     def by_name(self) -> Mapping[str, Upstream]:
         return self._open
-
-
-def _copies(connector: CopyConnector) -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(
-        connector=connector,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        auto_decompress=False,
-        skip_auto_headers=_ADDED_BY_AIOHTTP,
-        max_line_size=HEADER_BYTES_MAX,
-        max_field_size=HEADER_BYTES_MAX,
-    )
