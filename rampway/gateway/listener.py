@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, cast
 
 from aiohttp import http_exceptions, web
 
 from rampway.gateway.answers import SERVER, Rejected, own_answer
+from rampway.gateway.wholeanswer import Response
 
 _HEADER_BYTES_MAX: Final = 16 * 1024  # of the request line, and of each field
 _FIELDS_MAX: Final = 128
@@ -20,18 +21,21 @@ _TOO_SLOW: Final = (
 )
 
 
+_Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
 class DataServer(web.Server):
     """Accepts connections for one handler. `count` is told the code of each answer made here."""
 
     def __init__(
         self,
-        handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+        handler: Callable[[web.BaseRequest], Awaitable[Response]],
         *,
         headers_seconds: float,
         keep_alive_seconds: float,
         count: Callable[[str], None],
     ) -> None:
-        super().__init__(handler, handler_cancellation=True)
+        super().__init__(cast("_Handler", handler), handler_cancellation=True)
         self._headers_seconds = headers_seconds
         self._keep_alive_seconds = keep_alive_seconds
         self._count = count

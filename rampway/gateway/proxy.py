@@ -37,6 +37,7 @@ from rampway.gateway.spool import Half
 from rampway.gateway.terms import Clock
 from rampway.gateway.tracing import Tracing
 from rampway.gateway.upstreams import Upstream
+from rampway.gateway.wholeanswer import Response, WholeAnswer
 
 _VERSIONS: Final = (aiohttp.HttpVersion11, aiohttp.HttpVersion10)
 _FINAL: Final = 200  # below are interim answers; aiohttp hands out a 101 that nobody asked for
@@ -85,7 +86,7 @@ class Proxy:
         self.budgets: dict[str, Budget] = {}  # per target
         self.load = Load(settings.shadow, meters=meters, clock=clock)
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def handle(self, request: web.BaseRequest) -> Response:
         self._meters.in_flight += 1
         about = About()
         ABOUT.set(about)
@@ -106,9 +107,12 @@ class Proxy:
             response.force_close()
         return response
 
-    async def drained(self) -> None:
-        """Close each connection with its next answer; wait until nothing is in flight."""
+    def drain(self) -> None:
+        """From now on close each connection with its next answer."""
         self._draining = True
+
+    async def drained(self) -> None:
+        """Returns when nothing is in flight."""
         self._idle.clear()
         if self._meters.in_flight:
             await self._idle.wait()
@@ -126,7 +130,7 @@ class Proxy:
         for _, copier in self.copiers.values():
             await copier.close()
 
-    async def _served(self, request: web.BaseRequest, about: About) -> web.StreamResponse:
+    async def _served(self, request: web.BaseRequest, about: About) -> Response:
         if request.version not in _VERSIONS:
             raise Rejected(400, "bad_version", "HTTP/1.1 and HTTP/1.0 are spoken here.")
         target, rest = split_target(request.method, request.raw_path)
@@ -187,7 +191,7 @@ class Proxy:
             raise _too_large(limit)
         return bytes(read)
 
-    async def _pass(self, call: Call) -> web.StreamResponse:
+    async def _pass(self, call: Call) -> Response:
         upstream = self._upstreams.get(call.passage.served.serve.upstream)
         if upstream is None:
             call.outcome.kind, call.outcome.status = OTHER_KIND, 502
@@ -198,7 +202,7 @@ class Proxy:
         finally:
             upstream.given_back()
 
-    async def _answered_by(self, upstream: Upstream, call: Call) -> web.StreamResponse:
+    async def _answered_by(self, upstream: Upstream, call: Call) -> Response:
         answer = await self._ask(upstream, call)
         reading = self._reader.open(
             answer, call.rest, served=call.passage.served, upstream=upstream
@@ -231,7 +235,7 @@ class Proxy:
             call.outcome.status = told.status
             raise told from failed
 
-    async def _relay(self, call: Call, answer: Answer, reading: Reading) -> web.StreamResponse:
+    async def _relay(self, call: Call, answer: Answer, reading: Reading) -> Response:
         """Pass the answer back chunk by chunk; in one piece only where all of it has come already."""
         outcome, content = call.outcome, answer.content
         outcome.status = answer.status
@@ -249,7 +253,7 @@ class Proxy:
             kept.add(body)
             reading.passed(body)
             self._answered(call, answer, kept, reading)
-            return web.Response(status=answer.status, reason=reason, headers=headers, body=body)
+            return WholeAnswer(answer.status, reason, headers, body)
         response = web.StreamResponse(status=answer.status, reason=reason, headers=headers)
         if self._draining:
             response.force_close()

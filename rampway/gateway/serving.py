@@ -98,6 +98,7 @@ class Serving:
 
     async def _drained(self, server: DataServer) -> None:
         """Kept connections are served once more, new ones their first request, until nothing is in flight."""
+        self.proxy.drain()
         with suppress(TimeoutError):
             async with asyncio.timeout(self.settings.timeouts.drain):
                 await server.begun()

@@ -26,6 +26,7 @@ STAYS, CLOSES, RESETS = "stays", "closes", "resets"
 POST = b"POST /raw/x HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc"
 HEAD = b"HEAD /raw/x HTTP/1.1\r\nHost: h\r\n\r\n"
 OLD = b"GET /raw/x HTTP/1.0\r\n\r\n"
+LAST = b"GET /raw/x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
 
 
 def told(*fields: str, status: str = "200 OK", body: bytes = b"") -> bytes:
@@ -106,14 +107,36 @@ ROWS = [
         ends=CLOSES,
         answered=(b"HTTP/1.1 200",),
     ),
-    Row("no body at all", told("Content-Length: 0"), 200),
+    Row(
+        "a body without a type",
+        told("Content-Length: 3", body=b"abc"),
+        200,
+        b"abc",
+        answered=(b"Content-Type: application/octet-stream\r\n",),
+    ),
+    Row(
+        "to a caller's last request",
+        told("Content-Length: 3", body=b"abc"),
+        200,
+        b"abc",
+        asked=LAST,
+        answered=(b"Connection: close\r\n",),
+    ),
+    Row("no body at all", told("Content-Length: 0"), 200, not_answered=(b"ontent-T",)),
     Row("empty chunks", told(CHUNKED, body=b"0\r\n\r\n"), 200),
     Row("204", told(status="204 No Content"), 204, not_answered=(b"ransfer-", b"ontent-L")),
+    Row(
+        "204 that tells a length",
+        told("Content-Length: 0", status="204 No Content"),
+        204,
+        not_answered=(b"ontent-L",),
+    ),
+    Row("304 bare", told(status="304 Not Modified"), 304, not_answered=(b"ontent-L", b"ransfer-")),
     Row(
         "304 with its length",
         told("Content-Length: 9", 'ETag: "e"', status="304 Not Modified"),
         304,
-        answered=(b'tag: "e"',),
+        answered=(b'tag: "e"', b"Content-Length: 9"),
     ),
     Row(
         "HEAD with a length",

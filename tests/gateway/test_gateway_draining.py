@@ -11,6 +11,7 @@ from rampway.gateway.listening import stop_listening
 from support.gateway_process import data_plane, eventually, true
 
 REQUEST = b"GET /tutor/x HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+KEPT = REQUEST.replace(b"Connection: close\r\n", b"")
 CALLERS = 20
 
 
@@ -57,10 +58,11 @@ async def test_a_connection_without_a_request_yet_has_a_moment_for_it() -> None:
         plane.gateway.process.terminate()
         await eventually(lambda: true("gateway.draining" in plane.gateway.log()))
         await asyncio.sleep(0.25)  # the caller's own pause
-        caller.sendall(REQUEST)
+        caller.sendall(KEPT)
         [told] = await asyncio.to_thread(read_all, [caller])
 
         assert told.startswith(b"HTTP/1.1 200")
+        assert b"\r\nConnection: close\r\n" in told
 
 
 async def test_connections_that_never_have_a_request_hold_nobody_up() -> None:

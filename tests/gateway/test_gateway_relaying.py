@@ -118,6 +118,31 @@ async def test_answers_that_end_while_the_next_is_asked_for_do_not_mix(plane: Ra
     await asyncio.gather(*[ask(1_000 * caller) for caller in range(1, 5)])
 
 
+async def test_a_caller_who_takes_no_answers_has_no_further_requests_sent(plane: RawPlane) -> None:
+    body = b"x" * 60_000  # in one piece, and as much as the kernel holds for him is soon full
+    asked = 1_000
+
+    async def script(_upstream: RawUpstream, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+
+    plane.upstream.script = script
+    async with connection(plane.port) as (reader, writer):
+        writer.write(ASKED * asked)
+        heard = -1
+
+        async def waits() -> bool:
+            nonlocal heard
+            before, heard = heard, len(plane.upstream.heard)
+            return heard == before
+
+        await eventually(waits)
+        assert 0 < heard < asked / 2
+        for _ in range(asked):
+            answer = await read_answer(reader)
+            assert answer is not None
+            assert answer.body == body
+
+
 async def test_a_caller_who_has_stopped_reading_and_leaves_lets_the_upstream_go(
     plane: RawPlane,
 ) -> None:
