@@ -11,8 +11,8 @@ import signal
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,8 +24,8 @@ from benchmarks.figures import Figure, Section, table
 from benchmarks.origin import ASKED, EVENTS
 from benchmarks.peers import CORES, NotToBeHad, Running
 
-SECONDS: Final = 4.0  # of each measurement, in each round
-ROUNDS: Final = 3
+SECONDS: Final = 3.0  # of each measurement, in each round
+ROUNDS: Final = 6
 RATE: Final = 1_000
 SLOW_RATE: Final = 20  # of LiteLLM, which is overloaded above
 QUIET_P99_MS: Final = 0.5  # a machine that answers directly in more cannot be asked for a tail
@@ -81,6 +81,16 @@ class Field:
     def median(self, name: str, kind: str, what: str) -> float:
         return statistics.median(getattr(seen, what) for seen in self.seen[name, kind])
 
+    def beside(self, of: str, other: str, kind: str, what: str) -> list[tuple[float, float]]:
+        """The same measure of two, in pairs of which each was seen within a few seconds."""
+        pairs = zip(self.seen[of, kind], self.seen[other, kind], strict=True)
+        return [(getattr(one, what), getattr(two, what)) for one, two in pairs]
+
+    def added(self, kind: str, what: str) -> float:
+        """What the gateway adds to going directly: the median over rounds."""
+        pairs = self.beside("Rampway", "", kind, what)
+        return statistics.median(ours - direct for ours, direct in pairs)
+
     @property
     def is_quiet(self) -> bool:
         """Can latency be judged at all?"""
@@ -93,7 +103,7 @@ class Field:
 
 
 def measure(crew: Crew) -> Section:
-    """Every peer that is to be had, in one run; the whole takes under four minutes."""
+    """Every peer that is to be had, in one run; the whole takes some four minutes."""
     say("proxy")
     waiting = os.getloadavg()[0]
     with ExitStack() as parts:
@@ -128,22 +138,32 @@ def _field(parts: ExitStack, folder: Path, crew: Crew) -> Field:
 
 
 def _compare(field: Field) -> None:
-    """Rounds of every kind of load; only the one that is measured runs, the others are stopped."""
+    """Rounds of every kind of load, one proxy right after the other; the others are stopped meanwhile."""
     for one in field.running.values():
         os.killpg(one.pid, signal.SIGSTOP)
     for number in range(field.rounds):
-        field.measure("", "open", RATE)
-        field.measure("", "streams")
-        for name, one in field.running.items():
-            os.killpg(one.pid, signal.SIGCONT)
-            if name != "LiteLLM":
-                field.measure(name, "closed")
-                field.measure(name, "open", RATE)
-                field.measure(name, "streams")
-            elif number == 0:  # once, and longer: it does so few that those in flight would count
-                field.measure(name, "closed", seconds=field.seconds * field.rounds)
-                field.measure(name, "open", SLOW_RATE)
-            os.killpg(one.pid, signal.SIGSTOP)
+        for kind in ("closed", "open", "streams"):
+            if kind != "closed":
+                field.measure("", kind, RATE)
+            for name, one in field.running.items():
+                if name != "LiteLLM":
+                    with _continued(one):
+                        field.measure(name, kind, RATE)
+        if number == 0 and (slow := field.running.get("LiteLLM")):
+            with _continued(
+                slow
+            ):  # once, and longer: it does so few that those in flight would count
+                field.measure("LiteLLM", "closed", seconds=field.seconds * 4)
+                field.measure("LiteLLM", "open", SLOW_RATE, seconds=field.seconds * 2)
+
+
+@contextmanager
+def _continued(one: Running) -> Generator[None]:
+    os.killpg(one.pid, signal.SIGCONT)
+    try:
+        yield
+    finally:
+        os.killpg(one.pid, signal.SIGSTOP)
 
 
 def _requests(field: Field) -> list[Figure]:
@@ -164,7 +184,7 @@ def _requests(field: Field) -> list[Figure]:
 def _added(field: Field) -> list[Figure]:
     figures: list[Figure] = []
     for what, bar in zip(("p50", "p99"), _ADDED_BARS_MS, strict=True):
-        added = field.median("Rampway", "open", what) - field.median("", "open", what)
+        added = field.added("open", what)
         figures.append(
             _latency(f"added {what} over direct, {RATE:,} requests/s", added, bar, field)
         )
@@ -192,11 +212,10 @@ def _streams(field: Field) -> list[Figure]:
     if "Envoy" in field.missing:
         cpu = _not_measured(what, bar, field.missing["Envoy"])
     else:
-        ratio = field.median("Rampway", "streams", "cpu_us") / field.median(
-            "Envoy", "streams", "cpu_us"
-        )
+        pairs = field.beside("Rampway", "Envoy", "streams", "cpu_us")
+        ratio = statistics.median(ours / theirs for ours, theirs in pairs)
         cpu = Figure(what, bar, f"{ratio:.2f} x", ratio <= _STREAM_CPU_BAR, field.rounds)
-    added = field.median("Rampway", "streams", "p50") - field.median("", "streams", "p50")
+    added = field.added("streams", "p50")
     first = _latency("first byte of a stream, added p50", added, _FIRST_BYTE_BAR_MS, field)
     return [cpu, first]
 
