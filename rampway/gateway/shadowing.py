@@ -5,7 +5,6 @@ A copy goes through a queue and a pool of its own; what does not fit is dropped 
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import aiohttp
@@ -38,8 +37,7 @@ _EVENTS_MIN = 1_024  # unless it has only so many
 _log = structlog.get_logger("rampway.gateway")
 
 
-@dataclass(frozen=True)
-class Copy:
+class Copy(NamedTuple):
     """A request to be repeated to the candidate. `headers` are the caller's end-to-end fields.
 
     `reader` is that of live answers, by the limits in force when the caller asked.

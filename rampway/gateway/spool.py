@@ -32,7 +32,7 @@ class Half(NamedTuple):
 
 
 class PairRecord(NamedTuple):
-    """One sampled request and both answers; `missing` says why there are not two."""
+    """One sampled request and both answers; `missing` says why there are not two to compare."""
 
     target: str
     release: str
@@ -156,6 +156,10 @@ def half_as_json(half: Half | None, allowed: Allowed) -> dict[str, JsonValue]:
 
 
 def _pair(record: PairRecord, allowed: Allowed) -> bytes:
+    if record.missing is not None:  # nobody compares it: nothing of it is kept, and nothing parsed
+        record = record._replace(
+            request=None, baseline=_bare(record.baseline), candidate=_bare(record.candidate)
+        )
     return orjson.dumps(
         {
             "kind": "pair",
@@ -165,6 +169,10 @@ def _pair(record: PairRecord, allowed: Allowed) -> bytes:
             "candidate": half_as_json(record.candidate, allowed),
         }
     )
+
+
+def _bare(half: Half | None) -> Half | None:
+    return half and half._replace(body=None)
 
 
 def _answer(record: AnswerRecord, allowed: Allowed) -> bytes:

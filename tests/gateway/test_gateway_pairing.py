@@ -95,6 +95,19 @@ def test_a_pair_is_written_when_both_answers_are_in(spooled: Spooled) -> None:
     }
 
 
+def test_of_a_pair_that_is_none_no_body_is_kept(spooled: Spooled) -> None:
+    pair = spooled.pairing.open("u", "t", BEGAN)
+    spooled.pairing.take_request(pair, b'{"case": 1}')
+    spooled.pairing.take_baseline(pair, OLD)
+    spooled.pairing.miss(pair, CLIENT)
+
+    [line] = spooled.lines()
+
+    assert (line["request"], line["missing"]) == (None, CLIENT)
+    assert line["baseline"] == {"status": 200, "latency_ms": 12.346, "body": None}
+    assert line["candidate"] == {"status": None, "latency_ms": None, "body": None}
+
+
 def test_a_slice_is_marked_when_it_is_over_and_all_its_pairs_are_settled(spooled: Spooled) -> None:
     spooled.pair(0.5)
     waiting = spooled.pairing.open("u", "t", BEGAN + 0.9)
