@@ -156,7 +156,7 @@ def half_as_json(half: Half | None, allowed: Allowed) -> dict[str, JsonValue]:
 
 
 def _pair(record: PairRecord, allowed: Allowed) -> bytes:
-    if record.missing is not None:  # nobody compares it: nothing of it is kept, and nothing parsed
+    if record.missing is not None:  # nobody compares it: its bodies are neither kept nor parsed
         record = record._replace(
             request=None, baseline=_bare(record.baseline), candidate=_bare(record.candidate)
         )
