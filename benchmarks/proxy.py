@@ -61,30 +61,36 @@ class Seen:
 
 @dataclass
 class Field:
-    """All that runs, and what was seen of each by kind of load. Without a name: directly."""
+    """All that runs, and what was seen of each by kind of load and round. Without a name: directly."""
 
     seconds: float
     rounds: int
     running: dict[str, Running]
     missing: dict[str, str]
     direct: str
-    seen: dict[tuple[str, str], list[Seen]]
+    seen: dict[tuple[str, str], dict[int, Seen]]
 
     def measure(
-        self, name: str, kind: str, rate: float = 0.0, *, seconds: float | None = None
+        self, number: int, name: str, kind: str, rate: float = 0.0, *, seconds: float | None = None
     ) -> None:
         one = self.running.get(name)
         say(f"proxy: {kind}, {name or 'direct'}", end="\r")
         seen = loaded(kind, one.url if one else self.direct, seconds or self.seconds, rate, one)
-        self.seen.setdefault((name, kind), []).append(seen)
+        self.seen.setdefault((name, kind), {})[number] = seen
 
     def median(self, name: str, kind: str, what: str) -> float:
-        return statistics.median(getattr(seen, what) for seen in self.seen[name, kind])
+        return statistics.median(getattr(seen, what) for seen in self.seen[name, kind].values())
 
     def beside(self, of: str, other: str, kind: str, what: str) -> list[tuple[float, float]]:
-        """The same measure of two, in pairs of which each was seen within a few seconds."""
-        pairs = zip(self.seen[of, kind], self.seen[other, kind], strict=True)
-        return [(getattr(one, what), getattr(two, what)) for one, two in pairs]
+        """The same measure of two in each round with both, seen within some seconds."""
+        ours, theirs = self.seen[of, kind], self.seen[other, kind]
+        both = [(ours[number], theirs[number]) for number in theirs if number in ours]
+        return [(getattr(one, what), getattr(two, what)) for one, two in both]
+
+    def ratio(self, other: str, kind: str, what: str) -> float:
+        """What the gateway takes of a peer's: the median over rounds."""
+        pairs = self.beside("Rampway", other, kind, what)
+        return statistics.median(ours / theirs for ours, theirs in pairs)
 
     def added(self, kind: str, what: str) -> float:
         """What the gateway adds to going directly: the median over rounds."""
@@ -98,7 +104,10 @@ class Field:
 
     def failed(self, name: str) -> int:
         return sum(
-            one.failed for (of, _), all_of in self.seen.items() if of == name for one in all_of
+            one.failed
+            for (of, _), rounds in self.seen.items()
+            if of == name
+            for one in rounds.values()
         )
 
 
@@ -144,17 +153,16 @@ def _compare(field: Field) -> None:
     for number in range(field.rounds):
         for kind in ("closed", "open", "streams"):
             if kind != "closed":
-                field.measure("", kind, RATE)
+                field.measure(number, "", kind, RATE)
             for name, one in field.running.items():
                 if name != "LiteLLM":
                     with _continued(one):
-                        field.measure(name, kind, RATE)
-        if number == 0 and (slow := field.running.get("LiteLLM")):
-            with _continued(
-                slow
-            ):  # once, and longer: it does so few that those in flight would count
-                field.measure("LiteLLM", "closed", seconds=field.seconds * 4)
-                field.measure("LiteLLM", "open", SLOW_RATE, seconds=field.seconds * 2)
+                        field.measure(number, name, kind, RATE)
+        if number % 2 == 0 and (slow := field.running.get("LiteLLM")):
+            with _continued(slow):  # longer: it does so few that those in flight would count
+                field.measure(number, "LiteLLM", "closed", seconds=field.seconds * 2)
+                if number == 0:
+                    field.measure(number, "LiteLLM", "open", SLOW_RATE, seconds=field.seconds * 2)
 
 
 @contextmanager
@@ -168,16 +176,16 @@ def _continued(one: Running) -> Generator[None]:
 
 def _requests(field: Field) -> list[Figure]:
     figures: list[Figure] = []
-    ours = 1 / field.median("Rampway", "closed", "cpu_us")
     for name, bar in _REQUESTS_BARS.items():
         told = f"≥ {bar:g}" if bar > 1 else f"≥ 1/{1 / bar:.0f}"
         what = f"requests per core-second, of {name}'s"
         if name in field.missing:
             figures.append(_not_measured(what, told, field.missing[name]))
             continue
-        ratio = ours * field.median(name, "closed", "cpu_us")
+        ratio = 1 / field.ratio(name, "closed", "cpu_us")
         shown = f"{ratio:.0f} x" if ratio > 1 else f"1/{1 / ratio:.1f}"
-        figures.append(Figure(what, told, shown, ratio >= bar, field.rounds))
+        rounds = len(field.seen[name, "closed"])
+        figures.append(Figure(what, told, shown, ratio >= bar, rounds))
     return figures
 
 
@@ -212,8 +220,7 @@ def _streams(field: Field) -> list[Figure]:
     if "Envoy" in field.missing:
         cpu = _not_measured(what, bar, field.missing["Envoy"])
     else:
-        pairs = field.beside("Rampway", "Envoy", "streams", "cpu_us")
-        ratio = statistics.median(ours / theirs for ours, theirs in pairs)
+        ratio = field.ratio("Envoy", "streams", "cpu_us")
         cpu = Figure(what, bar, f"{ratio:.2f} x", ratio <= _STREAM_CPU_BAR, field.rounds)
     added = field.added("streams", "p50")
     first = _latency("first byte of a stream, added p50", added, _FIRST_BYTE_BAR_MS, field)
