@@ -5,13 +5,16 @@ import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
+
+_NO_BAR: Final = frozenset({"", "none"})
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """What was measured. `met` is None for a row that is only there to compare."""
+    """What was measured. `met` is None for a row only there to compare, and where its bar cannot be judged."""
 
     what: str
     bar: str
@@ -21,6 +24,12 @@ class Figure:
     seed: int | None = None
     error: float | None = None  # standard error of the figure, where it is a share
     note: str = ""
+
+    @property
+    def verdict(self) -> str:
+        if self.met is None:
+            return "" if self.bar in _NO_BAR else "not judged"
+        return "met" if self.met else "**NOT MET**"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +45,15 @@ def page(sections: Sequence[Section], *, command: str, minutes: float) -> str:
     """Markdown with every figure; a bar that is not met says so in its row."""
     figures = [figure for section in sections for figure in section.figures]
     missed = [figure.what for figure in figures if figure.met is False]
+    open_bars = sum(figure.verdict == "not judged" for figure in figures)
     barred = sum(figure.met is not None for figure in figures)
     lines = [
         "# What the gates were measured to do",
         "",
         f"Written by `{command}` in {minutes:.0f} min on {machine()}.",
         f"{barred - len(missed)} of {barred} bars met."
-        + (f" NOT MET: {'; '.join(missed)}." if missed else ""),
+        + (f" NOT MET: {'; '.join(missed)}." if missed else "")
+        + (f" {open_bars} could not be judged: their rows say why." if open_bars else ""),
         "",
         "Traffic is simulated: Poisson, 50 requests/s, 1 % of them candidate, a hold of 30 minutes, 1 %",
         "errors in the baseline, unless a row says otherwise. Budgets are spent in proportion to time",
@@ -98,9 +109,8 @@ def _processor() -> str:
 
 
 def _row(figure: Figure) -> str:
-    verdict = {True: "met", False: "**NOT MET**", None: ""}[figure.met]
     what = f"{figure.what} ({figure.note})" if figure.note else figure.what
     error = "" if figure.error is None else f"{figure.error:.4f}".removeprefix("0")
     seed = "" if figure.seed is None else str(figure.seed)
-    cells = (what, figure.bar, figure.measured, verdict, error, f"{figure.runs:,}", seed)
+    cells = (what, figure.bar, figure.measured, figure.verdict, error, f"{figure.runs:,}", seed)
     return "| " + " | ".join(cells) + " |"
