@@ -64,6 +64,7 @@ def measure(crew: Crew) -> Section:
         _one_look(5_000, bar_ms=1),
         _one_look(500_000, bar_ms=5),
         _offline_files(),
+        _help(),
         _fuzz(crew),
     )
     load = (
@@ -226,6 +227,16 @@ def _cases(dice: np.random.Generator, right: float) -> str:
         row = {"case_id": f"case-{case}", "score": score, "slices": labels}
         lines.append(json.dumps({**row, "verb": f"verb {case % 200}", "output": "would add"}))
     return "\n".join(lines) + "\n"
+
+
+def _help() -> Figure:
+    """What anybody waits for who only wants to know a verb."""
+    command = [sys.executable, "-m", "clients.main", "--help"]
+
+    def told() -> None:
+        subprocess.run(command, check=True, capture_output=True)
+
+    return _timed_figure("rampway --help, a new process", told, 300, rounds=5)
 
 
 def _fuzz(crew: Crew) -> Figure:

@@ -1,6 +1,5 @@
 """What the slices of the offline gate may answer, and how often they cry wolf."""
 
-import time
 from collections.abc import Sequence
 from random import Random
 
@@ -253,25 +252,6 @@ def test_the_plain_rule_blocks_a_third_of_identical_models_and_holm_few() -> Non
     blocked = sum(found.verdict is not Verdict.PASS for found in told) / runs
     assert literal == pytest.approx(0.37, abs=0.09)  # three standard errors
     assert blocked <= 0.05
-
-
-def test_more_slices_than_one_are_weighed_in_well_under_half_a_second() -> None:
-    dice = np.random.default_rng(1)
-    old, new = (dice.integers(0, 2, 14_400).astype(float).tolist() for _ in range(2))
-    cases = with_slices(
-        paired_cases(old, new, clusters=[case % 200 for case in range(14_400)]),
-        tense=column(dice.integers(0, 12, 14_400).tolist()),
-        kind=column(dice.integers(0, 3, 14_400).tolist()),
-    )
-    plan = SlicesPlan(by=("tense", "kind"))
-    weigh_offline(sliced(plan, clustered=True), cases)
-
-    began = time.process_time()
-    for clustered in (False, True):
-        weigh_offline(sliced(plan, clustered=clustered), cases)
-    seconds = (time.process_time() - began) / 2
-
-    assert seconds < 0.25
 
 
 @settings(deadline=None, max_examples=60)
